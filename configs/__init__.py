@@ -1,0 +1,1 @@
+"""One YAML an experiment, shipped as package data of `dfd_tf`."""

@@ -1,0 +1,3 @@
+"""Detectors, training, evaluation and the command line."""
+
+__version__ = "0.1.0"

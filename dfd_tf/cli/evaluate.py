@@ -1,0 +1,88 @@
+"""`dfd-tf evaluate`: figures with intervals, plots, and a report folder below the run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+COLUMNS = {
+    "dataset": "dataset",
+    "split": "split",
+    "level": "level",
+    "n": "real + fake",
+    "auc": "AUC [95 %]",
+    "average_precision": "AP [95 %]",
+    "positive_rate": "positive rate",
+    "eer": "EER [95 %]",
+    "balanced_accuracy": "balanced accuracy [95 %]",
+    "fpr": "FPR [95 %]",
+}
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Record folder; may be given several times. Default: the training data.",
+)
+@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True)
+@click.option("--operating-point", default="balanced", show_default=True)
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+def command(
+    run: str, data: tuple[Path, ...], split: str, operating_point: str, output_format: str
+) -> None:
+    """Judge RUN on the test split of one or more record folders.
+
+    Writes metrics.json, scores and plots to RUN/reports/DATASET/SPLIT.
+    """
+    import json
+
+    from dfd_tf.cli.tensorflow_start import start_tensorflow
+
+    start_tensorflow()
+    from dfd_tf.cli.console import figures_table, progress_bar, stderr, warn
+    from dfd_tf.evaluation.evaluate_run import evaluate_run
+    from dfd_tf.inference.prediction import operating_point as check_operating_point
+    from dfd_tf.inference.predictor import load_predictor
+
+    predictor = load_predictor(run)
+    check_operating_point(predictor, operating_point)
+    rows: list[dict[str, Any]] = []
+    results = []
+    for folder in data or (predictor.records,):
+        with progress_bar(f"scoring {folder.name}") as progress:
+            evaluation, files = evaluate_run(predictor, folder, split, operating_point, progress)
+        results.append(evaluation.figures)
+        rows += summary_rows(evaluation.figures)
+        for warning in evaluation.figures["warnings"]:
+            warn(f"{folder.name}: {warning}")
+        stderr.print(f"report: {files[0].parent}", highlight=False, soft_wrap=True)
+    if output_format == "json":
+        click.echo(json.dumps(results, indent=2))
+    else:
+        from rich.console import Console
+
+        Console().print(figures_table(f"{run} at {operating_point!r}", rows, COLUMNS))
+
+
+def summary_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a level, for the table."""
+    rows = []
+    for level, values in figures["levels"].items():
+        decisions = values.get("decisions", {}).get(figures["operating_point"], {})
+        rows.append(
+            {
+                "run": Path(figures["run"]).name,
+                "dataset": figures["dataset"],
+                "split": figures["split"],
+                "level": level,
+                "n": f"{values['num_real']} + {values['num_fake']}",
+                "positive_rate": values["positive_rate"],
+                **values["ranking"],
+                "balanced_accuracy": decisions.get("balanced_accuracy", "no threshold"),
+                "fpr": decisions.get("fpr", "no threshold"),
+            }
+        )
+    return rows

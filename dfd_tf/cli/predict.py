@@ -1,0 +1,74 @@
+"""`dfd-tf predict`: scores and labels of files and folders."""
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run")
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "jsonl", "csv"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@click.option("--operating-point", default="balanced", show_default=True)
+@click.option("--faces", type=click.Choice(["haar", "yunet", "none"]), help="Face detector.")
+@click.option("--yunet-model", type=click.Path(exists=True, dir_okay=False))
+@click.option("--threads", type=click.IntRange(min=1), help="Threads that read files.")
+def command(
+    run: str,
+    paths: tuple[str, ...],
+    output_format: str,
+    output: Path | None,
+    operating_point: str,
+    faces: str | None,
+    yunet_model: str | None,
+    threads: int | None,
+) -> int:
+    """Score the images and videos at PATHS (files or folders) with RUN.
+
+    Faces are found and cropped as in the run's training data unless --faces says otherwise. Exits
+    with 3 when some files of a batch could not be scored, with 2 when the only one could not.
+    """
+    from dfd_tf.cli.tensorflow_start import start_tensorflow
+
+    start_tensorflow()
+    from dfd_tf.cli.console import progress_bar, stderr, warn
+    from dfd_tf.inference.media_faces import list_files
+    from dfd_tf.inference.output import open_output
+    from dfd_tf.inference.prediction import UNCALIBRATED, predict_files
+    from dfd_tf.inference.prediction import operating_point as find_operating_point
+    from dfd_tf.inference.predictor import load_predictor
+    from pipelines.errors import InputError
+
+    files, is_batch = list_files(paths)
+    if not files:
+        raise InputError(f"{', '.join(paths)}: no files there")
+    predictor = load_predictor(run).with_faces(faces, yunet_model)
+    threshold = find_operating_point(predictor, operating_point)
+    if threshold is None:
+        warn(UNCALIBRATED)
+    num_threads = threads or len(os.sched_getaffinity(0))
+    counts = {"ok": 0, "no_face": 0, "error": 0}
+    with (
+        open_output(output, output_format, predictor, operating_point) as write,
+        progress_bar("predicting") as progress,
+    ):
+        for result in predict_files(predictor, files, threshold, num_threads):
+            write(result)
+            counts[result.status] += 1
+            progress(sum(counts.values()), len(files))
+    failed = counts["no_face"] + counts["error"]
+    stderr.print(
+        f"{counts['ok']} scored, {counts['no_face']} without a face, {counts['error']} failed",
+        highlight=False,
+    )
+    if not failed:
+        return 0
+    return 3 if is_batch else 2

@@ -1,0 +1,137 @@
+"""Spatial-artifact detector: backbone, global average pooling, dropout, one logit (DETECTORS 5).
+
+Images (batch, image_size, image_size, 3) RGB float32 in [0, 1] become one logit each. Trained in
+phases: first the head on a frozen backbone, then everything.
+"""
+
+# ruff: noqa: ARG002 - Keras fixes the arguments of compute_loss and compute_metrics.
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from dfd_tf.config.detectors import Phase
+from dfd_tf.detectors.base import Detector
+from dfd_tf.detectors.explanation import explanation_map
+from dfd_tf.networks.backbones import Backbone
+
+
+@keras.saving.register_keras_serializable(package="dfd_tf")
+class SpatialDetector(Detector):
+    """Binary classifier of faces.
+
+    The score is the raw logit: a sigmoid in float32 rounds to 1 above 17, and ties among the surest
+    fakes would cost AUC. Calibration turns logits into probabilities.
+
+    Args:
+        image_size: Side of the input, pixels.
+        backbone: Name of the network (`dfd_tf.networks.backbones`).
+        weights: Initial weights: `imagenet`, `none` or a file; read by `load_initial_weights`.
+        dropout: Dropout rate in front of the logit.
+        label_smoothing: Training and validation labels are drawn towards 1/2 by this much.
+
+    Call arguments:
+        images: (batch, image_size, image_size, 3) float32 in [0, 1].
+        training: Whether dropout and, unless the backbone is frozen, batch statistics are used.
+
+    Returns:
+        (batch,) float32 logits, higher = more likely fake.
+
+    Example:
+        >>> detector = SpatialDetector(image_size=32, backbone="resnet32", weights="none")
+        >>> detector.score(keras.ops.zeros((1, 32, 32, 3))).shape
+        TensorShape([1])
+    """
+
+    one_class = False
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        backbone: str = "resnet50",
+        weights: str = "imagenet",
+        dropout: float = 0.2,
+        label_smoothing: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.image_size = image_size
+        self.label_smoothing = label_smoothing
+        self.dropout_rate = dropout
+        self.pretrained = _provenance(weights)
+        self.backbone = Backbone(backbone, image_size, weights)
+        # float32 from here on: half precision would saturate sums and round logits.
+        self.pooling = layers.GlobalAveragePooling2D(dtype="float32")
+        self.dropout = layers.Dropout(dropout, dtype="float32")
+        self.head = layers.Dense(1, dtype="float32")
+        self.head.build((None, self.backbone.num_channels))
+        self.accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+        self._cross_entropy = keras.losses.BinaryCrossentropy(
+            from_logits=True,
+            label_smoothing=label_smoothing,
+            reduction="mean_with_sample_weight",
+            dtype="float32",
+        )
+        self.built = True
+
+    def load_initial_weights(self) -> None:
+        self.backbone.load_initial_weights()
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        features = self.backbone(images, training=training)
+        pooled = self.dropout(self.pooling(features), training=training)
+        return self.head(pooled)[:, 0]
+
+    def compute_loss(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Mean binary cross-entropy of the labelled images; label -1 (unknown) has no weight."""
+        labels, weights = _labels_and_weights(y)
+        return self._cross_entropy(labels, y_pred[:, None], sample_weight=weights)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        labels, weights = _labels_and_weights(y)
+        self.accuracy.update_state(labels, y_pred[:, None], sample_weight=weights)
+        return self.get_metrics_result()
+
+    def score(self, images: Any) -> Any:
+        return self(images, training=False)
+
+    def explain(self, images: Any) -> Any:
+        """Grad-CAM of the logit on the last feature map (Selvaraju et al. 2017).
+
+        Behind global average pooling and one linear layer the gradient of the logit with respect to
+        each location is the layer's kernel over the number of locations, so Grad-CAM is the class
+        activation map (their section 3.1) and needs no gradient.
+        """
+        features = ops.cast(self.backbone(images, training=False), "float32")
+        evidence = ops.relu(ops.squeeze(ops.matmul(features, self.head.kernel), axis=-1))
+        return explanation_map(evidence, self.image_size)
+
+    def begin_phase(self, phase: Phase) -> None:
+        self.backbone.trainable = not phase.freeze_backbone
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "image_size": self.image_size,
+            "backbone": self.backbone.architecture,
+            "weights": self.backbone.weights_name,
+            "dropout": self.dropout_rate,
+            "label_smoothing": self.label_smoothing,
+        }
+
+
+def _labels_and_weights(targets: dict[str, Any]) -> tuple[Any, Any]:
+    labels = ops.cast(targets["label"], "float32")[:, None]
+    return labels, ops.cast(labels >= 0, "float32")
+
+
+def _provenance(weights: str) -> str:
+    if weights == "none":
+        return "random (asked for by weights: none)"
+    if weights == "imagenet":
+        return "ImageNet weights of keras.applications"
+    return f"backbone weights from {Path(weights).name}"

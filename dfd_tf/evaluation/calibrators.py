@@ -1,0 +1,82 @@
+"""Maps from scores to probabilities, fitted on validation data.
+
+Temperature: Guo et al., ICML 2017, section 4.2. Platt: Platt 1999, with his smoothed targets.
+Isotonic: Zadrozny & Elkan, KDD 2002.
+"""
+
+import numpy as np
+from scipy import optimize
+from sklearn.isotonic import IsotonicRegression
+
+from dfd_tf.evaluation.metrics import probability_metrics
+from dfd_tf.inference.calibration import Probability
+
+
+def fit_probability(method: str, scores: np.ndarray, labels: np.ndarray) -> Probability:
+    """Fits `platt`, `temperature` or `isotonic`.
+
+    Args:
+        method: Name of the map.
+        scores: (n,) validation scores.
+        labels: (n,) 0 real, 1 fake; both must occur.
+
+    Raises:
+        ValueError: A class is missing.
+    """
+    if len(np.unique(labels)) != 2:
+        raise ValueError("probabilities need real and fake validation images, found one class")
+    fitted = {"platt": _platt, "temperature": _temperature, "isotonic": _isotonic}[method](
+        np.asarray(scores, np.float64), np.asarray(labels)
+    )
+    uncalibrated = np.exp(-np.logaddexp(0.0, -np.asarray(scores, np.float64)))
+    return fitted.model_copy(
+        update={
+            "ece_before": _ece(uncalibrated, labels),
+            "ece_after": _ece(fitted.apply(scores), labels),
+        }
+    )
+
+
+def _platt(scores: np.ndarray, labels: np.ndarray) -> Probability:
+    fakes = np.sum(labels == 1)
+    reals = len(labels) - fakes
+    targets = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    # Standardised scores keep the search well conditioned for mean squared errors of 1e-3.
+    center, spread = float(np.mean(scores)), float(np.std(scores)) or 1.0
+    standardised = (scores - center) / spread
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        value, residual = _cross_entropy(parameters[0] * standardised + parameters[1], targets)
+        return value, np.array([residual @ standardised, residual.sum()]) / len(scores)
+
+    start = np.array([1.0, np.log((fakes + 1) / (reals + 1))])
+    # A negative slope would turn the score around: higher must stay more likely fake.
+    best = optimize.minimize(loss, start, jac=True, bounds=[(0, None), (None, None)])
+    slope, offset = best.x[0] / spread, best.x[1] - best.x[0] * center / spread
+    return Probability(method="platt", slope=float(slope), offset=float(offset))
+
+
+def _temperature(scores: np.ndarray, labels: np.ndarray) -> Probability:
+    def loss(log_slope: float) -> float:
+        return _cross_entropy(np.exp(log_slope) * scores, labels)[0]
+
+    best = optimize.minimize_scalar(loss, bounds=(-8, 8), method="bounded")
+    return Probability(method="temperature", slope=float(np.exp(best.x)))
+
+
+def _isotonic(scores: np.ndarray, labels: np.ndarray) -> Probability:
+    regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    regression.fit(scores, labels)
+    knots = zip(regression.X_thresholds_.tolist(), regression.y_thresholds_.tolist(), strict=True)
+    return Probability(method="isotonic", knots=tuple(knots))
+
+
+def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean cross-entropy, nats, and sigmoid(logits) - targets."""
+    value = np.mean(np.logaddexp(0.0, logits) - targets * logits)
+    return float(value), np.exp(-np.logaddexp(0.0, -logits)) - targets
+
+
+def _ece(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    weights = np.ones((1, len(labels)))
+    return float(probability_metrics(labels, probabilities, weights)["ece"][0])

@@ -1,0 +1,83 @@
+"""Intervals: cluster bootstrap for metrics, Wilson for rates, BetaBinomial for fresh-data FPR."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import stats
+
+from dfd_tf.inference.calibration import Interval
+
+NUM_REPLICATES = 2000
+CONFIDENCE = 0.95
+_CHUNK_CELLS = 4_000_000
+
+
+def bootstrap_weights(
+    clusters: np.ndarray, labels: np.ndarray, seed: int, num_replicates: int = NUM_REPLICATES
+) -> Iterator[np.ndarray]:
+    """Yields chunks of bootstrap weights, (replicates, n) float64, `num_replicates` rows in all.
+
+    Whole clusters are drawn with replacement, within strata of equal label content, so that the
+    class sizes stay what the test set's design made them (Davison & Hinkley 1997, section 3.2).
+    """
+    names, inverse = np.unique(clusters, return_inverse=True)
+    has_fake = np.bincount(inverse, labels == 1, len(names)) > 0
+    has_real = np.bincount(inverse, labels == 0, len(names)) > 0
+    strata = has_fake.astype(np.int64) * 2 + has_real
+    generator = np.random.default_rng(seed)
+    rows = max(1, min(num_replicates, _CHUNK_CELLS // max(1, len(labels))))
+    for start in range(0, num_replicates, rows):
+        count = min(rows, num_replicates - start)
+        drawn = np.zeros((count, len(names)))
+        for stratum in np.unique(strata):
+            members = np.flatnonzero(strata == stratum)
+            even = np.full(len(members), 1 / len(members))
+            drawn[:, members] = generator.multinomial(len(members), even, size=count)
+        yield drawn[:, inverse]
+
+
+def bootstrap_intervals(
+    metrics: Callable[[np.ndarray], dict[str, np.ndarray]],
+    clusters: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    num_replicates: int = NUM_REPLICATES,
+) -> dict[str, tuple[float, float] | None]:
+    """Percentile intervals of every metric that `metrics(weights)` returns.
+
+    Returns:
+        Metric -> (low, high), or None where fewer than nine in ten replicates define it.
+    """
+    chunks = [metrics(w) for w in bootstrap_weights(clusters, labels, seed, num_replicates)]
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for name in chunks[0]:
+        values = np.concatenate([chunk[name] for chunk in chunks])
+        defined = values[~np.isnan(values)]
+        if len(defined) < 0.9 * len(values):
+            intervals[name] = None
+            continue
+        low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        intervals[name] = (float(low), float(high))
+    return intervals
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Wilson's score interval of a binomial proportion (Wilson 1927)."""
+    result = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(low=float(result.low), high=float(result.high))
+
+
+def fresh_fpr_band(
+    num_calibration: int, rank: int, num_fresh: int, coverage: float = 0.999
+) -> tuple[int, int]:
+    """Band of false alarms on fresh exchangeable real data above the rank-th smallest score.
+
+    The false positive rate of that threshold is Beta(n + 1 - rank, rank), so the count is
+    BetaBinomial, wider than the binomial that takes the rate for known (RELIABILITY.md F-02).
+
+    Returns:
+        Lowest and highest count inside the equal-tailed band of `coverage`.
+    """
+    law = stats.betabinom(num_fresh, num_calibration + 1 - rank, rank)
+    tail = (1 - coverage) / 2
+    return int(law.ppf(tail)), int(law.ppf(1 - tail))

@@ -1,0 +1,85 @@
+"""Operating points from validation scores: split-conformal quantiles and Youden's index."""
+
+from fractions import Fraction
+
+import numpy as np
+
+from dfd_tf.evaluation.intervals import wilson_interval
+from dfd_tf.inference.calibration import Threshold
+
+TARGETS = {"sensitive": Fraction(1, 10), "balanced": Fraction(1, 20), "strict": Fraction(1, 100)}
+"""Operating points and the false positive rates they promise."""
+
+
+def conformal_rank(num_real: int, target: Fraction) -> int:
+    """Rank k = ceil((1 - target) (n + 1)) of the threshold among the ascending real scores.
+
+    An exchangeable fresh real score is above the k-th smallest of n with probability at most
+    `target` (Vovk et al. 2005; Angelopoulos & Bates 2021, section 1). Exact integer arithmetic.
+    """
+    return -((-(1 - target) * (num_real + 1)) // 1)
+
+
+def conformal_thresholds(
+    real_scores: np.ndarray, fake_scores: np.ndarray
+) -> tuple[list[Threshold], dict[str, str]]:
+    """Sets `sensitive`, `balanced` and `strict` from real scores alone.
+
+    Args:
+        real_scores: (n,) scores of real validation images.
+        fake_scores: (m,) scores of labelled fakes, for the rates only; may be empty.
+
+    Returns:
+        The operating points, and those that n is too small for, with the reason.
+    """
+    ascending = np.sort(np.asarray(real_scores, np.float64))
+    found: list[Threshold] = []
+    missing: dict[str, str] = {}
+    for name, target in TARGETS.items():
+        rank = conformal_rank(len(ascending), target)
+        if rank > len(ascending):
+            needed = int(1 / target) - 1
+            missing[name] = (
+                f"a false positive rate of {float(target):.0%} needs {needed} real validation"
+                f" images, found {len(ascending)}"
+            )
+            continue
+        rule = f"split-conformal: rank {rank} of {len(ascending)} ascending real scores"
+        value = float(ascending[rank - 1])
+        found.append(_threshold(name, value, rule, float(target), ascending, fake_scores))
+    return found, missing
+
+
+def youden_threshold(real_scores: np.ndarray, fake_scores: np.ndarray) -> Threshold:
+    """Sets `optimal`: the score that maximises TPR - FPR; of equals, the lowest FPR.
+
+    Both arrays must hold at least one score.
+    """
+    candidates = np.unique(np.concatenate([real_scores, fake_scores]))
+    real, fake = np.sort(real_scores), np.sort(fake_scores)
+    fpr = 1 - np.searchsorted(real, candidates, side="right") / len(real)
+    tpr = 1 - np.searchsorted(fake, candidates, side="right") / len(fake)
+    best = np.flatnonzero(tpr - fpr >= np.max(tpr - fpr) - 1e-12)[-1]
+    value = float(candidates[best])
+    return _threshold("optimal", value, "maximum of TPR - FPR (Youden)", None, real, fake)
+
+
+def _threshold(
+    name: str,
+    value: float,
+    rule: str,
+    target: float | None,
+    real_scores: np.ndarray,
+    fake_scores: np.ndarray,
+) -> Threshold:
+    alarms = int(np.sum(real_scores > value))
+    return Threshold(
+        name=name,
+        value=value,
+        rule=rule,
+        target_fpr=target,
+        num_real=len(real_scores),
+        observed_fpr=alarms / len(real_scores),
+        observed_fpr_interval=wilson_interval(alarms, len(real_scores)),
+        observed_tpr=float(np.mean(fake_scores > value)) if len(fake_scores) else None,
+    )

@@ -1,0 +1,139 @@
+"""What turns a score into a probability, a p-value and a label: `calibration.json` of a run.
+
+The file is plain JSON, never a pickle. It names the weights it belongs to by sha256, so that a
+threshold can never be read beside another model.
+"""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
+
+from dfd_tf.config.schema import Schema
+from pipelines.errors import ModelFileError
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Interval(Schema):
+    """A 95 % interval."""
+
+    low: Fraction
+    high: Fraction
+
+
+class Threshold(Schema):
+    """One operating point: an image is called fake when its score is above `value`."""
+
+    name: str
+    value: FiniteFloat
+    rule: str
+    """How the value was found, in words."""
+    target_fpr: Fraction | None = None
+    """False positive rate promised on exchangeable real images, in expectation at most."""
+    num_real: NonNegativeInt
+    """Real images it rests on."""
+    observed_fpr: Fraction
+    """Share of those above the value."""
+    observed_fpr_interval: Interval
+    """Wilson interval of that share."""
+    observed_tpr: Fraction | None = None
+    """Share of the labelled fakes above the value, where there are fakes."""
+
+
+class Probability(Schema):
+    """A monotone map from score to the probability of `fake`."""
+
+    method: Literal["platt", "temperature", "isotonic"]
+    slope: FiniteFloat = 1.0
+    offset: FiniteFloat = 0.0
+    knots: tuple[tuple[FiniteFloat, Fraction], ...] = ()
+    """Isotonic: (score, probability) pairs, scores ascending."""
+    ece_before: Fraction | None = None
+    """Expected calibration error of sigmoid(score) on the calibration data."""
+    ece_after: Fraction | None = None
+    """The same with the map applied, in-sample."""
+
+    def apply(self, scores: np.ndarray) -> np.ndarray:
+        """Maps scores to probabilities, (n,) float64 in [0, 1]."""
+        if self.method == "isotonic":
+            knots = np.asarray(self.knots, np.float64)
+            return np.interp(scores, knots[:, 0], knots[:, 1])
+        logits = self.slope * np.asarray(scores, np.float64) + self.offset
+        return np.exp(-np.logaddexp(0.0, -logits))
+
+
+class CalibrationFile(Schema):
+    """Content of `calibration.json`."""
+
+    schema_version: Literal[1] = 1
+    weights_sha256: str
+    """The weights the scores came from."""
+    dataset: str
+    """Name of the calibration data."""
+    dataset_fingerprint: str
+    split: Literal["val"] = "val"
+    """Calibration never opens another split."""
+    level: Literal["image"] = "image"
+    """One score an image or frame: the highest of its faces."""
+    num_real: NonNegativeInt
+    num_fake: NonNegativeInt
+    fake_methods: tuple[str, ...] = ()
+    """Methods of the labelled fakes."""
+    thresholds: tuple[Threshold, ...]
+    missing: dict[str, str] = Field(default_factory=dict)
+    """Operating points that could not be set, with the reason."""
+    probability: Probability | None = None
+    """None: scores are not calibrated to probabilities, and every output says so."""
+    real_scores: tuple[FiniteFloat, ...]
+    """Ascending scores of the real images, for p-values."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.real_scores) != self.num_real or list(self.real_scores) != sorted(
+            self.real_scores
+        ):
+            raise ValueError("real_scores must be num_real scores in ascending order")
+        names = [threshold.name for threshold in self.thresholds]
+        if len(set(names)) != len(names):
+            raise ValueError("an operating point is named twice")
+        return self
+
+    def threshold(self, name: str) -> Threshold:
+        """Returns an operating point.
+
+        Raises:
+            KeyError: It was not set; the message holds the reason and the names there are.
+        """
+        for threshold in self.thresholds:
+            if threshold.name == name:
+                return threshold
+        known = ", ".join(threshold.name for threshold in self.thresholds) or "none"
+        reason = self.missing.get(name, "no such operating point")
+        raise KeyError(f"{name}: {reason} (set: {known})")
+
+    def p_values(self, scores: np.ndarray) -> np.ndarray:
+        """Conformal p-values of "this image is real": (1 + #{real >= score}) / (n + 1), (n,)."""
+        at_least = self.num_real - np.searchsorted(self.real_scores, scores, side="left")
+        return (1.0 + at_least) / (self.num_real + 1.0)
+
+    def to_json(self) -> str:
+        """Returns the file's text; equal calibrations give equal bytes."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+
+
+def parse_calibration(text: str, path: str) -> CalibrationFile:
+    """Reads `calibration.json`.
+
+    Raises:
+        ModelFileError: It is no calibration, or holds values that cannot be.
+    """
+    try:
+        values: Any = json.loads(text)
+        return CalibrationFile.model_validate(values)
+    except (ValueError, ValidationError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFileError(
+            f"{path}: not a calibration this version wrote ({reason}); run `dfd-tf calibrate`"
+        ) from None

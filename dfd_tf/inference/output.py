@@ -1,0 +1,128 @@
+"""Predictions as a table, JSON lines or CSV: written as they come, complete even on Ctrl-C."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dfd_tf.inference.prediction import FilePrediction
+from dfd_tf.inference.predictor import Predictor
+from pipelines.errors import InputError
+
+CSV_COLUMNS = (
+    "path",
+    "status",
+    "kind",
+    "label",
+    "score",
+    "probability",
+    "p_value",
+    "threshold",
+    "num_faces",
+    "num_frames",
+    "notes",
+    "error",
+    "operating_point",
+    "promised_fpr",
+    "detector",
+    "model",
+    "pretrained",
+)
+
+Write = Callable[[FilePrediction], None]
+
+
+@contextmanager
+def open_output(
+    path: Path | None, output_format: str, predictor: Predictor, operating_point: str
+) -> Iterator[Write]:
+    """Yields the function that writes one result; to stdout where `path` is None.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    facts = _facts(predictor, operating_point)
+    if path is None:
+        with _WRITERS[output_format](sys.stdout, facts) as write:
+            yield write
+        return
+    try:
+        file = path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with file, _WRITERS[output_format](file, facts) as write:
+        yield write
+
+
+def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
+    """What every result carries, so that it can be read without the run."""
+    promised = None
+    if predictor.calibration is not None:
+        promised = predictor.calibration.threshold(operating_point).target_fpr
+    return {
+        "operating_point": operating_point if predictor.calibration else "uncalibrated",
+        "promised_fpr": promised,
+        "detector": predictor.model.detector,
+        "model": predictor.model.sha256[:16],
+        "pretrained": predictor.model.pretrained,
+    }
+
+
+@contextmanager
+def _json_lines(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
+    def write(result: FilePrediction) -> None:
+        file.write(json.dumps({**asdict(result), **facts}, ensure_ascii=False) + "\n")
+        file.flush()
+
+    yield write
+
+
+@contextmanager
+def _csv(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
+    writer = csv.DictWriter(file, CSV_COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+
+    def write(result: FilePrediction) -> None:
+        row = {**asdict(result), **facts, "num_faces": len(result.faces)}
+        writer.writerow(row | {"notes": "; ".join(result.notes)})
+        file.flush()
+
+    yield write
+
+
+@contextmanager
+def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
+    title = "{detector}, model {model}, operating point {operating_point}".format_map(facts)
+    table = Table(title=title, caption=str(facts["pretrained"]))
+    table.add_column("file", overflow="fold")
+    for name in ("verdict", "score", "probability", "p-value", "faces", "notes"):
+        table.add_column(name)
+
+    def write(result: FilePrediction) -> None:
+        table.add_row(
+            Text(result.path),
+            result.label or result.status.replace("_", " "),
+            *(_number(value) for value in (result.score, result.probability, result.p_value)),
+            str(len(result.faces)),
+            Text(result.error or "; ".join(result.notes)),
+        )
+
+    try:
+        yield write
+    finally:
+        Console(file=file).print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+_WRITERS = {"table": _table, "jsonl": _json_lines, "csv": _csv}

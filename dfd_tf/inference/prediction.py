@@ -1,0 +1,159 @@
+"""Files to results: one result a file, in input order, whatever happens to the others."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dfd_tf.inference.calibration import CalibrationFile, Threshold
+from dfd_tf.inference.media_faces import FaceReader, MediaFaces
+from dfd_tf.inference.predictor import Predictor
+from pipelines.errors import InputError, printable
+
+UNCALIBRATED = "uncalibrated: the run has no calibration.json; scores have no threshold"
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """The result of one file.
+
+    Args:
+        path: The file as the user named it.
+        status: `ok`, `no_face` or `error`.
+        kind: `image` or `video`, None where the file is neither.
+        label: `fake` when the score is above the threshold, else `real`; None without a score or
+            without calibration.
+        score: Highest face score of an image; of a video, the mean of that over its frames. None,
+            never 0, without a face.
+        probability: Calibrated probability of fake; None where the run is not calibrated for it.
+        p_value: Share of real calibration images that score as high (conformal).
+        threshold: The operating point's value.
+        faces: One dict a face: `box` (fractions), `score`, and `frame`, `seconds` in videos.
+        num_frames: Frames looked at.
+        notes: What was converted, dropped or cut short.
+        error: Why there is no score.
+    """
+
+    path: str
+    status: str
+    kind: str | None
+    label: str | None
+    score: float | None
+    probability: float | None
+    p_value: float | None
+    threshold: float | None
+    faces: tuple[dict[str, Any], ...]
+    num_frames: int
+    notes: tuple[str, ...]
+    error: str | None
+
+
+def operating_point(predictor: Predictor, name: str) -> Threshold | None:
+    """Returns the named threshold, None for a run without calibration.
+
+    Raises:
+        InputError: The run is calibrated, but not for this operating point.
+    """
+    if predictor.calibration is None:
+        return None
+    try:
+        return predictor.calibration.threshold(name)
+    except KeyError as error:
+        raise InputError(f"{predictor.run}: --operating-point {error.args[0]}") from None
+
+
+def predict_files(
+    predictor: Predictor, paths: Sequence[str], threshold: Threshold | None, num_threads: int
+) -> Iterator[FilePrediction]:
+    """Yields one result a file, in order.
+
+    Files are read ahead by `num_threads` threads; faces of neighbouring files share network
+    batches. Memory holds a few batches of crops, however many files there are.
+    """
+    reader = FaceReader(predictor.settings)
+    waiting: list[MediaFaces] = []
+    num_faces = 0
+    with ThreadPoolExecutor(num_threads, "faces") as pool:
+        for media in _read_ahead(pool, reader, paths, 4 * predictor.batch_size):
+            waiting.append(media)
+            num_faces += len(media.faces)
+            if num_faces >= predictor.batch_size:
+                yield from _score(predictor, waiting, threshold)
+                waiting, num_faces = [], 0
+        yield from _score(predictor, waiting, threshold)
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, reader: FaceReader, paths: Sequence[str], depth: int
+) -> Iterator[MediaFaces]:
+    pending: deque[Future[MediaFaces]] = deque()
+    try:
+        for path in paths:
+            pending.append(pool.submit(reader.read, path))
+            if len(pending) >= depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _score(
+    predictor: Predictor, batch: list[MediaFaces], threshold: Threshold | None
+) -> Iterator[FilePrediction]:
+    encoded = [face.encoded for media in batch for face in media.faces]
+    scores = predictor.score_encoded(encoded)
+    start = 0
+    for media in batch:
+        end = start + len(media.faces)
+        yield _result(media, scores[start:end], predictor.calibration, threshold)
+        start = end
+
+
+def _result(
+    media: MediaFaces,
+    face_scores: np.ndarray,
+    calibration: CalibrationFile | None,
+    threshold: Threshold | None,
+) -> FilePrediction:
+    score = _aggregate(media, face_scores) if len(face_scores) else None
+    status = "ok" if score is not None else "error" if media.error else "no_face"
+    probability = p_value = label = None
+    if score is not None and calibration is not None:
+        array = np.array([score])
+        p_value = float(calibration.p_values(array)[0])
+        if calibration.probability is not None:
+            probability = float(calibration.probability.apply(array)[0])
+        if threshold is not None:
+            label = "fake" if score > threshold.value else "real"
+    return FilePrediction(
+        path=printable(media.path),
+        status=status,
+        kind=media.kind,
+        label=label,
+        score=score,
+        probability=probability,
+        p_value=p_value,
+        threshold=threshold.value if threshold else None,
+        faces=tuple(_faces(media, face_scores)),
+        num_frames=media.num_frames,
+        notes=tuple(media.notes),
+        error=media.error.reason if media.error else None,
+    )
+
+
+def _aggregate(media: MediaFaces, scores: np.ndarray) -> float:
+    frames = np.array([face.frame for face in media.faces])
+    return float(np.mean([scores[frames == frame].max() for frame in np.unique(frames)]))
+
+
+def _faces(media: MediaFaces, scores: np.ndarray) -> Iterator[dict[str, Any]]:
+    for face, score in zip(media.faces, scores.tolist(), strict=True):
+        result: dict[str, Any] = {"box": [round(value, 5) for value in face.box], "score": score}
+        if media.kind == "video":
+            result |= {"frame": face.frame, "seconds": round(face.time_seconds, 3)}
+        yield result

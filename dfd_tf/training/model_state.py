@@ -1,0 +1,73 @@
+"""Everything a model and its optimiser remember, as arrays, and back.
+
+`save_weights` and `tf.train.Checkpoint` leave out the counters of the seed generators (DESIGN.md,
+trap 17). Variables are numbered rather than named: Keras numbers names by process, not by model.
+"""
+
+from collections.abc import Collection, Iterator
+
+import keras
+import numpy as np
+
+from pipelines.errors import CheckpointError
+
+
+def capture_variables(model: keras.Model, *, with_metrics: bool) -> dict[str, np.ndarray]:
+    """Returns copies of all variables of a compiled model.
+
+    Args:
+        model: Its optimiser is built.
+        with_metrics: Also those of the metrics; they matter within an epoch only.
+    """
+    groups = ("model", "optimizer", "metric") if with_metrics else ("model", "optimizer")
+    return {
+        name: np.array(keras.ops.convert_to_numpy(variable))
+        for name, variable in _variables(model, groups)
+    }
+
+
+def restore_variables(
+    model: keras.Model,
+    arrays: dict[str, np.ndarray],
+    source: str,
+    groups: Collection[str] = ("model", "optimizer"),
+) -> None:
+    """Assigns what `capture_variables` returned.
+
+    Args:
+        model: Compiled, its optimiser built, if groups other than `model` are asked for.
+        arrays: Captured variables.
+        source: Where they come from, for messages.
+        groups: Which of `model`, `optimizer` and `metric` to restore. `fit` resets the metrics
+            when an epoch begins, so those come later than the others.
+
+    Raises:
+        CheckpointError: The arrays do not fit the model, whatever their checksum says.
+    """
+    wanted = {name: value for name, value in arrays.items() if name.partition("/")[0] in groups}
+    variables = dict(_variables(model, groups))
+    if variables.keys() != wanted.keys():
+        different = sorted(variables.keys() ^ wanted.keys())
+        raise CheckpointError(
+            f"{source}: {len(wanted)} variables, the model has {len(variables)} "
+            f"(first difference: {different[0]})"
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != wanted[name].shape:
+            raise CheckpointError(
+                f"{source}: {name} has shape {wanted[name].shape}, "
+                f"the model's {variable.path} has {tuple(variable.shape)}"
+            )
+    for name, variable in variables.items():
+        variable.assign(wanted[name])
+
+
+def _variables(model: keras.Model, groups: Collection[str]) -> Iterator[tuple[str, keras.Variable]]:
+    by_group = {
+        "model": lambda: model.variables,
+        "optimizer": lambda: model.optimizer.variables,
+        "metric": lambda: model.metrics_variables,
+    }
+    for group in groups:
+        for index, variable in enumerate(by_group[group]()):
+            yield f"{group}/{index:05d}", variable

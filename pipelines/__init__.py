@@ -1,0 +1,1 @@
+"""The data layer: media files to batches. Never imports `dfd_tf`."""

@@ -1,0 +1,60 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+TINY = {
+    "spatial": [
+        "detector.backbone=resnet32",
+        "detector.weights=none",
+        "detector.image_size=32",
+        "detector.phases=[{name: all, epochs: 2, learning_rate: 0.002}]",
+    ],
+    "residual_ae": [
+        "detector.image_size=32",
+        "detector.widths=[8, 16, 16]",
+        "detector.latent=16",
+        "detector.phases=[{name: all, epochs: 2, learning_rate: 0.002}]",
+    ],
+}
+"""Overrides that make a shipped configuration train in seconds."""
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real images developers and CI have; tests that want them skip without."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "MANIFEST.csv").is_file():
+        pytest.skip("needs ../shared/data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of 24 rendered people, 48 pixels; nothing in them may be changed."""
+    from dfd_tf.cli.main import run
+
+    folder = tmp_path_factory.mktemp("tiny") / "records"
+    # 3: some rendered faces may go unfound, and the exit code says so.
+    code = run(["prepare", "synthetic:24", "--out", str(folder), "--size", "48", "--workers", "1"])
+    assert code in (0, 3)
+    return folder
+
+
+@pytest.fixture(scope="session", params=sorted(TINY))
+def tiny_run(
+    request: pytest.FixtureRequest, tiny_records: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run of each detector trained for two epochs; nothing in it may be changed."""
+    from dfd_tf.config.loading import load_experiment
+    from dfd_tf.training.run import train
+
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    overrides = [*TINY[request.param], "data.batch_size=16", "data.augment=null"]
+    train(load_experiment(f"{request.param}_small", overrides), tiny_records, str(folder))
+    return folder
