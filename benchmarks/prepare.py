@@ -1,4 +1,4 @@
-"""How fast `prepare` is against a bare loop, how it scales to two workers, and what memory it takes.
+"""How fast `prepare` is against a bare loop, how it scales to two workers, and its memory.
 
     python -m benchmarks.prepare [--images FOLDER] [--count 1000] [--large 10000]
 
@@ -135,7 +135,8 @@ def _bare_loop(folder: Path) -> float:
 
 
 def _in_process(media: Path, out: Path, workers: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.prepare", "--worker", media, out, str(workers)]
+    command = [sys.executable, "-m", "benchmarks.prepare", "--worker", str(media), str(out)]
+    command.append(str(workers))
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)

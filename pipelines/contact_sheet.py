@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pipelines.errors import DatasetError
 from pipelines.media_item import LABEL_NAMES, SPLITS
 from pipelines.records.manifest import Manifest, ShardInfo
 from pipelines.records.reader import iter_records
@@ -72,4 +73,6 @@ def _faces(file: Path, label: int, domain: str, count: int) -> Iterator[np.ndarr
 
 def _tile(record: FaceRecord) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(record.encoded, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise DatasetError(f"{record.path}: the picture in its record cannot be decoded")
     return cv2.resize(pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)

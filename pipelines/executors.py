@@ -138,9 +138,10 @@ def _receive(connection: Connection, process: SpawnProcess) -> tuple:
 def _death(process: SpawnProcess) -> WorkerDied:
     process.join()
     code = process.exitcode or 0
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    killed = f"was killed by signal {-code} (out of memory?)"
+    how = killed if code < 0 else f"ended with exit code {code}"
     return WorkerDied(
-        f"worker process {process.pid} {how} (out of memory?): finished work is kept, run the same "
+        f"worker process {process.pid} {how}: finished work is kept, run the same "
         "command again to go on, with fewer workers if memory is short"
     )
 

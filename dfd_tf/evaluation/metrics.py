@@ -54,7 +54,7 @@ def score_curve(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> 
     sorted_weights = weights[:, order]
 
     def cumulated(mask: np.ndarray) -> np.ndarray:
-        sums = np.cumsum(np.where(mask, sorted_weights, 0.0), axis=1)[:, ends]
+        sums = np.cumsum(sorted_weights * mask, axis=1)[:, ends]
         return np.pad(sums, ((0, 0), (1, 0)))
 
     return Curve(ordered[ends], cumulated(fake), cumulated(~fake))
@@ -97,13 +97,12 @@ def probability_metrics(
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
     losses = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
     total = weights.sum(axis=1)
-    bins = probability_bins(probabilities)
-    one_hot = np.eye(NUM_BINS)[bins]
-    gaps = np.abs((weights * (labels - probabilities)) @ one_hot)
+    gaps = np.zeros((len(labels), NUM_BINS))
+    gaps[np.arange(len(labels)), probability_bins(probabilities)] = labels - probabilities
     return {
         "log_loss": weights @ losses / total,
         "brier": weights @ np.square(probabilities - labels) / total,
-        "ece": gaps.sum(axis=1) / total,
+        "ece": np.abs(weights @ gaps).sum(axis=1) / total,
     }
 
 
@@ -133,7 +132,7 @@ def confusion(labels: np.ndarray, called_fake: np.ndarray, weights: np.ndarray) 
     """(replicates, 4) weights of true positives, false positives, true and false negatives."""
     fake = labels == 1
     cells = (called_fake & fake, called_fake & ~fake, ~called_fake & ~fake, ~called_fake & fake)
-    return np.stack([weights @ cell for cell in cells], axis=1)
+    return weights @ np.stack(cells, axis=1).astype(np.float64)
 
 
 def _equal_error_rate(tpr: np.ndarray, fpr: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.errors import DatasetError, ModelFileError, printable
+
 
 @dataclass(frozen=True)
 class ScoredSamples:
@@ -21,7 +23,8 @@ class ScoredSamples:
         methods: (n,) manipulation methods, empty for real or unknown.
 
     Raises:
-        ValueError: Lengths differ, or a score is not finite.
+        ValueError: Lengths differ.
+        ModelFileError: A score is not finite.
     """
 
     level: str
@@ -39,7 +42,10 @@ class ScoredSamples:
             raise ValueError(f"columns of different lengths: {sorted(lengths)}")
         if not np.all(np.isfinite(self.scores)):
             bad = self.keys[~np.isfinite(self.scores)]
-            raise ValueError(f"{len(bad)} scores are not finite, the first is that of {bad[0]}")
+            raise ModelFileError(
+                f"{len(bad)} scores are not finite, the first is that of {printable(bad[0])}; "
+                "the weights are of no use, train again"
+            )
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -57,12 +63,20 @@ _COLUMNS = ("scores", "labels", "keys", "clusters", "videos", "domains", "method
 
 
 def image_level(faces: ScoredSamples) -> ScoredSamples:
-    """One sample an image or frame (equal `keys`): the highest score of its faces."""
+    """One sample an image or frame (equal `keys`): the highest score of its faces.
+
+    Raises:
+        DatasetError: Faces of one image are labelled differently.
+    """
     return _aggregate(faces, faces.keys, "image", np.maximum)
 
 
 def video_level(images: ScoredSamples) -> ScoredSamples | None:
-    """One sample a video: the mean over its frames; None where there are no videos."""
+    """One sample a video (equal composite keys): the mean over its frames; None without videos.
+
+    Raises:
+        DatasetError: Frames of one video are labelled differently.
+    """
     in_video = images.videos != ""
     if not in_video.any():
         return None
@@ -76,7 +90,7 @@ def _aggregate(
     names, first, inverse, counts = np.unique(
         groups, return_index=True, return_inverse=True, return_counts=True
     )
-    _check_one_label(samples, names, first, inverse)
+    _check_one_label(samples, names, first, inverse, level)
     if combine is np.add:
         scores = np.bincount(inverse, weights=samples.scores) / counts
     else:
@@ -97,20 +111,34 @@ def _aggregate(
 
 
 def _check_one_label(
-    samples: ScoredSamples, names: np.ndarray, first: np.ndarray, inverse: np.ndarray
+    samples: ScoredSamples, names: np.ndarray, first: np.ndarray, inverse: np.ndarray, level: str
 ) -> None:
     mixed = samples.labels != samples.labels[first][inverse]
     if mixed.any():
-        raise ValueError(f"{names[inverse[mixed][0]]} holds samples of different labels")
+        name = printable(names[inverse[mixed][0]])
+        raise DatasetError(
+            f"{level} {name} holds faces of different labels; one {level} has one label, prepare"
+            " the dataset again with a key for each"
+        )
 
 
 def cluster_names(
     videos: Sequence[str], identities: Sequence[str], paths: Sequence[str]
 ) -> np.ndarray:
-    """Names what is resampled together: the video, else the identity, else the image."""
-    return np.array(
-        [
-            f"video:{video}" if video else f"identity:{identity}" if identity else f"image:{path}"
-            for video, identity, path in zip(videos, identities, paths, strict=True)
-        ]
-    )
+    """Names what is resampled together: the person, else the video, else the image.
+
+    Videos of one person are no independent evidence. All of a video goes with the first person
+    seen in it.
+    """
+    person_of: dict[str, str] = {}
+    for video, identity in zip(videos, identities, strict=True):
+        if video and identity:
+            person_of.setdefault(video, identity)
+    names = []
+    for video, identity, path in zip(videos, identities, paths, strict=True):
+        person = person_of.get(video, identity)
+        if person:
+            names.append(f"identity:{person}")
+        else:
+            names.append(f"video:{video}" if video else f"image:{path}")
+    return np.array(names)

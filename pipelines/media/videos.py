@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame as DecodedFrame
 
+from pipelines.errors import Cause, MediaError
 from pipelines.media.files import open_regular
 from pipelines.media.images import SourceFacts, check_size, decoder_error
 from pipelines.media.video_survey import (
@@ -102,20 +103,26 @@ class VideoFrames:
         """Yields the chosen frames in order of display.
 
         Raises:
-            MediaError: A chosen frame is out of the limits, or the file has changed.
+            MediaError: None of the chosen frames can be decoded, one is out of the limits, or the
+                file has changed.
         """
         found = self._survey
         order = sorted(found.timestamps)
         missing = {order[bisect_right(order, target) - 1] for target in self._targets}
+        is_empty = True
         with open_video(self._path, self._limits) as video:
             for position, frame in _chosen(_decoded(video, found, self._targets), self._targets):
                 missing.discard(position)
+                is_empty = False
                 yield VideoFrame(
                     index=bisect_left(order, position),
                     time_seconds=(position - order[0]) * found.tick_seconds,
                     pixels=self._pixels(frame),
                 )
-        damaged = f"{len(missing)} chosen frames are damaged: the ones before them stand in"
+        if is_empty:
+            reason = "damaged: none of the chosen frames can be decoded"
+            raise MediaError(os.fspath(self._path), Cause.DAMAGED, reason)
+        damaged = f"{len(missing)} chosen frames are damaged: left out, or earlier ones instead"
         if missing and damaged not in self.notes:
             self.notes += (damaged,)
 

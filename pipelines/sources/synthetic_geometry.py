@@ -101,9 +101,7 @@ def pair(amplitude: float, cx: float, cy: float, sx: float, sy: float) -> list[B
     return [(amplitude, -cx, cy, sx, sy), (amplitude, cx, cy, sx, sy)]
 
 
-def outline_radius2(
-    identity: Identity, widen: float = 0.0, raise_crown: float = 0.0
-) -> np.ndarray:
+def outline_radius2(identity: Identity, widen: float = 0.0, raise_crown: float = 0.0) -> np.ndarray:
     """Squared radial coordinate of the head, optionally enlarged (for the hair around it)."""
     cheek, jaw = identity.cheek_width + widen, identity.jaw_width + widen
     width = cheek - (cheek - jaw) * smoothstep(0.1, 1.15, Y)
@@ -161,7 +159,7 @@ def _relief_bumps(identity: Identity, shot: Shot) -> list[Bump]:
 def mouth_curves(
     identity: Identity, shot: Shot, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """y of the upper lip's top, its lower edge, the lower lip's top and its bottom, at x.
+    """Y of the upper lip's top, its lower edge, the lower lip's top and its bottom, at x.
 
     Outside the corners the four curves coincide.
     """
@@ -183,7 +181,7 @@ def mouth_curves(
 def eye_curves(
     identity: Identity, shot: Shot, side: int, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """y of the upper and the lower lid of one eye at x; they meet at the corners.
+    """Y of the upper and the lower lid of one eye at x; they meet at the corners.
 
     Args:
         identity: Whose eye.
@@ -200,7 +198,7 @@ def eye_curves(
 
 
 def brow_curve(identity: Identity, shot: Shot, side: int, x: np.ndarray) -> np.ndarray:
-    """y of the middle of one brow at x."""
+    """Y of the middle of one brow at x."""
     t = (side * x - identity.eye_spacing) / (1.35 * identity.eye_width)
     raised = -identity.brow_height - 0.045 * shot.brow_raise
     return raised - identity.brow_arch * (1.0 - (t - 0.35) ** 2) + 0.02
@@ -277,7 +275,7 @@ class Pose:
         return np.stack([image_x, image_y], axis=1).astype(np.float32)
 
     def upright(self, size: int, roll: bool) -> tuple[np.ndarray, np.ndarray]:
-        """x and y in head units of every pixel, before the head is turned sideways.
+        """X and y in head units of every pixel, before the head is turned sideways.
 
         Args:
             size: Side of the square image, pixels.

@@ -69,7 +69,7 @@ def grow_hair(identity: Identity) -> Hair:
 
 
 def _hairline(identity: Identity) -> np.ndarray:
-    """y above which the head is covered, at each x; float32 (1, w)."""
+    """Y above which the head is covered, at each x; float32 (1, w)."""
     swept = np.abs(X - 0.35 * identity.parting) / (0.98 * identity.cheek_width)
     temples = np.abs(X) / (0.98 * identity.cheek_width)
     match identity.hair_style:
@@ -106,11 +106,15 @@ def light_hair(hair: Hair, identity: Identity, shot: Shot) -> np.ndarray:
     dome_x, dome_y = 0.75 * X, 0.6 * np.minimum(Y, 0.6) - 0.05
     dome_z = np.sqrt(np.clip(1.0 - dome_x**2 - dome_y**2, 0.04, 1.0))
     facing = dome_x * light[0] + dome_y * light[1] + dome_z * light[2]
-    diffuse = np.clip(0.25 + 0.75 * facing, 0.05, 1.0) * (1.1 - 0.35 * np.clip(hair.radius2, 0.0, 1.2))
+    diffuse = np.clip(0.25 + 0.75 * facing, 0.05, 1.0) * (
+        1.1 - 0.35 * np.clip(hair.radius2, 0.0, 1.2)
+    )
     base = linear(identity.hair) * np.float32(0.9)
     # A band of gloss where the strands bend towards the light.
     band = np.exp(-(((Y + 0.95 * identity.crown - 0.25 + 0.1 * light[1]) / 0.16) ** 2))
-    gloss = (0.02 + 0.12 * base.mean()) * band * np.clip(facing, 0.0, 1.0) * (1.0 + 0.6 * hair.strands)
+    gloss = (
+        (0.02 + 0.12 * base.mean()) * band * np.clip(facing, 0.0, 1.0) * (1.0 + 0.6 * hair.strands)
+    )
     texture = np.clip(1.0 + 0.32 * hair.strands, 0.25, 2.0)
     colour = np.empty((3, *diffuse.shape), np.float32)
     for channel in range(3):

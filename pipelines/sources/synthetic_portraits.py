@@ -133,9 +133,7 @@ def stage(identity: Identity, shot: Shot, size: int, face_only: bool = False) ->
 def _place(layer: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
     """Moves the four planes of a layer (4, h, w) from the head's grid into the image."""
     merged = cv2.merge([*layer])
-    return cv2.split(
-        cv2.remap(merged, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    )
+    return cv2.split(cv2.remap(merged, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
 
 
 def _head_layer(

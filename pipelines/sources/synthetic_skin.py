@@ -8,8 +8,8 @@ import numpy as np
 from pipelines.sources.synthetic_geometry import (
     X,
     Y,
-    bumps,
     brow_curve,
+    bumps,
     edge,
     eye_curves,
     mouth_curves,
@@ -23,7 +23,7 @@ Window = tuple[slice, slice]
 
 
 def linear(colour: Colour) -> np.ndarray:
-    """sRGB colour to linear reflectance, float32 (3, 1, 1)."""
+    """SRGB colour to linear reflectance, float32 (3, 1, 1)."""
     return _planes(*colour) ** np.float32(2.2)
 
 

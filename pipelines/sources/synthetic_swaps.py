@@ -69,7 +69,7 @@ def make_flaws(seed: int, target: int, shot: int, method: str) -> Flaws:
         share=rng.uniform(0.5, 0.7) if method == "blend" else 1.0,
         misfit=rng.uniform(0.005, 0.015 + 0.03 * ease),
         resolution=rng.uniform(0.55 - 0.25 * ease, 0.8 - 0.3 * ease),
-        restore=rng.uniform(0.6, 2.0),
+        restore=rng.uniform(0.4, 1.6),
         colour_match=rng.uniform(0.8 - 0.5 * ease, 0.95),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
         checker=rng.uniform(0.03, 0.06 + 0.08 * ease),
@@ -140,9 +140,7 @@ def _degrade(picture: np.ndarray, flaws: Flaws) -> np.ndarray:
     return coarse + flaws.restore * (coarse - smooth)
 
 
-def _warp(
-    face: np.ndarray, source: Landmarks, target: Landmarks, flaws: Flaws
-) -> np.ndarray:
+def _warp(face: np.ndarray, source: Landmarks, target: Landmarks, flaws: Flaws) -> np.ndarray:
     """Moves the donor's landmarks onto the target's by a smoothing thin-plate spline."""
     size = face.shape[0]
     rng = np.random.default_rng(flaws.noise_seed)

@@ -218,6 +218,19 @@ def test_c11_other_machine_is_a_warning(uninterrupted, quiet, monkeypatch):
     assert "not be bit-identical" in quiet.file.getvalue()
 
 
+def test_c23_two_mirrored_cpus_equal_one(tmp_path, quiet, monkeypatch):
+    # Dropout and batch statistics are per replica: neither is at work here.
+    monkeypatch.setenv("TINY_DROPOUT", "0")
+    head = {"name": "head", "epochs": 2, "learning_rate": 0.05, "freeze_backbone": True}
+    settings = {"detector__phases": [head], "training__strategy": "mirrored"}
+    mirrored = start(tmp_path / "two", settings=settings, replicas=2)
+    assert mirrored.returncode == 0, mirrored.stderr
+    tiny_train(tmp_path / "one", settings=experiment(detector__phases=[head]), console=quiet)
+    for two, one in zip(rows(tmp_path / "two"), rows(tmp_path / "one"), strict=True):
+        for name in ("loss", "val_loss", "val_auc", "learning_rate"):
+            assert float(two[name]) == pytest.approx(float(one[name]), abs=1e-6)
+
+
 def test_c19_frozen_phase_leaves_the_backbone_alone(tmp_path, quiet):
     run = tmp_path / "run"
     killed(run, quiet, killing(sys.modules["dfd_tf.training.phases"], "load_best", 1))

@@ -1,7 +1,7 @@
 """A training of a second: a tiny detector with everything that makes resuming hard.
 
 Run as a script it trains into argv[1]; argv[2] is a JSON object with `settings`, `resume`, `act`
-(`kill` or `term`) and `at` (the step, counted in this process, after which to act).
+(`kill` or `term`) and `at` (the step, counted in this process, after which to act); with `replicas` it has that many CPUs.
 """
 
 import json
@@ -69,7 +69,7 @@ class TinyDetector(Detector):
         self.pretrained = "random (tiny)"
         self.convolution = keras.layers.Conv2D(4, 3, strides=2)
         self.normalization = keras.layers.BatchNormalization(momentum=0.5)
-        self.dropout = keras.layers.Dropout(0.3)
+        self.dropout = keras.layers.Dropout(float(os.environ.get("TINY_DROPOUT", "0.3")))
         self.flatten = keras.layers.Flatten()
         self.head = keras.layers.Dense(1, dtype="float32")
         self.cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True, dtype="float32")
@@ -199,6 +199,11 @@ def at_step(number, act):
 
 def main():
     run, request = sys.argv[1], json.loads(sys.argv[2])
+    if "replicas" in request:
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * request["replicas"],
+        )
     number = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
     with ExitStack() as stack:
         if "act" in request:

@@ -342,8 +342,17 @@ def test_a55_damage_the_decoder_sees_is_noted(tmp_path):
     assert frames.frames_read == 50
     for _ in range(2):
         chosen = list(frames)
-        assert shown(chosen) == [frame.index for frame in chosen] == [2, 7, 12, 17, 22, 24]
-        assert frames.notes == ("5 chosen frames are damaged: the ones before them stand in",)
+        assert shown(chosen) == [frame.index for frame in chosen] == [2, 7, 12, 17, 22]
+        assert frames.notes == ("5 chosen frames are damaged: left out, or earlier ones instead",)
+
+
+def test_a55_no_chosen_frame_left(tmp_path):
+    data = bytearray(film(tmp_path, "avi-mjpeg").read_bytes())
+    for start, length in list(avi_pictures(data))[1:]:
+        data[start : start + length] = bytes(length)
+    path = tmp_path / "x.avi"
+    path.write_bytes(data)
+    refuse(path, Cause.DAMAGED, "none of the chosen frames can be decoded", count=1)
 
 
 def test_a56_one_frame_and_odd_sizes(tmp_path):

@@ -194,7 +194,8 @@ def test_b16_pictures_of_any_size_become_one_size(height, width):
     expected = np.asarray(Image.fromarray(pixels).resize((24, 24), Image.Resampling.BILINEAR))
     ours = decode_to_size(tf.constant(encode(pixels)), 24)
     assert ours.shape == (24, 24, 3)
-    assert np.abs(255 * ours.numpy() - expected).max() < 1.0
+    # Pillow rounds after each of its two passes.
+    assert np.abs(255 * ours.numpy() - expected).max() < 1.01
 
 
 def test_a_shard_reads_back_in_order(tmp_path):

@@ -12,6 +12,8 @@ from pipelines.records.schema import FIELDS
 from pipelines.records.tfds_metadata import write_tfds_metadata
 from pipelines.records.verification import verify_records
 
+TFDS_FILES = ("dataset_info.json", "features.json")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -41,11 +43,11 @@ def test_examples_come_decoded(folder):
         assert example["image/class/label"] == record.label
         assert example["image/class/text"].decode() == record.text
         assert example["face/box"].tolist() == list(record.face_box)
-    assert list(builder.as_dataset(split="test")) == []
 
 
 def test_jpegs_come_decoded(tmp_path):
-    pixels = noise(1, 32)
+    rows, columns = np.mgrid[0:32, 0:32]
+    pixels = np.stack([rows * 8, columns * 8, rows * columns // 4], -1).astype(np.uint8)
     write = [sample_record(1, pixels, "jpeg")]
     write_tfds_metadata(tmp_path, write_folder(tmp_path, [("val", 1)], write))
     builder = tfds.builder_from_directory(str(tmp_path))
@@ -54,11 +56,11 @@ def test_jpegs_come_decoded(tmp_path):
     assert example["image/encoded"].shape == (32, 32, 3)
     # TFDS decodes with the fast DCT, which is a few grey levels off.
     exact = np.asarray(Image.open(io.BytesIO(encode(pixels, "jpeg"))))
-    assert np.abs(example["image/encoded"].astype(int) - exact).max() <= 8
+    assert np.abs(example["image/encoded"].astype(int) - exact).max() <= 6
 
 
-def test_the_metadata_are_no_fault_and_always_the_same(folder, tmp_path):
+def test_the_metadata_are_no_fault_and_always_the_same(folder):
     manifest = verify_records(folder, deep=True)
-    write_tfds_metadata(tmp_path, manifest)
-    for name in ("dataset_info.json", "features.json"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    before = {name: (folder / name).read_bytes() for name in TFDS_FILES}
+    write_tfds_metadata(folder, manifest)
+    assert before == {name: (folder / name).read_bytes() for name in TFDS_FILES}
