@@ -4,9 +4,12 @@
 
 Without --images it renders faces itself. The bare loop decodes (Pillow), detects (the same
 detector), crops (a slice) and encodes (OpenCV, same quality) the same files in one process and
-keeps nothing. Limits: at least 0.85 of the bare loop; two workers at least 1.7 times one; at most
-1 GB at --large images, and no more than a tenth above the peak at --count. Memory is the sum of
-the peaks of the process and its largest worker.
+keeps nothing. Limits: at least 0.85 of the bare loop; two workers at least 1.7 times one; peak
+memory at most 1 GB, and at --large images at most 100 MB above --count.
+
+Run it on an idle machine: other processes take the second core first. Memory is the peak of the
+parent plus that of its largest worker times their number, an upper bound: Linux counts the parent's
+size for a worker just forked.
 """
 
 import argparse

@@ -115,7 +115,7 @@ class Watch:
         self.limit: list[float] = []
         self._began = 0.0
 
-        def on_train_batch_end(clock: Clock, batch: int, logs: dict[str, Any]) -> None:
+        def on_train_batch_end(clock: Clock, _: int, logs: dict[str, Any]) -> None:
             clock.position.end_step()
             self._after_step(clock.position.total_steps - warmup, logs)
 

@@ -32,7 +32,7 @@ from pipelines.sampling import (
 from pipelines.settings import BatchSettings
 
 _MAX_PARALLEL = 16  # batches decoded at once: memory, not speed, is the limit
-_PREFETCH = 2
+_PREFETCH = 1  # the parallel map holds finished batches of its own
 _TARGET_KEYS = ("image/class/label", "media/domain")
 
 

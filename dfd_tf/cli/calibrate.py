@@ -17,6 +17,8 @@ def command(run: str, data: Path | None) -> None:
     Training does this at its end; call it again after preparing better validation data. The
     thresholds are printed to stdout as JSON.
     """
+    from rich.markup import escape
+
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 
     start_tensorflow()
@@ -26,8 +28,14 @@ def command(run: str, data: Path | None) -> None:
     with progress_bar("scoring validation data") as progress:
         calibration = calibrate_run(run, data, progress)
     for name, reason in calibration.missing.items():
-        warn(f"operating point {name} was not set: {reason}")
+        warn(escape(f"operating point {name} was not set: {reason}"))
     if calibration.probability is None:
-        warn("scores have no probabilities: no labelled fakes in the validation split")
+        reason = "calibration.method is none" if calibration.num_fake else "no labelled fakes"
+        warn(f"scores have no probabilities: {reason}")
+    if calibration.num_real_clusters < calibration.num_real:
+        warn(
+            f"the {calibration.num_real} real images are of {calibration.num_real_clusters} persons"
+            " or videos: rates are promised for independent images, and hold less surely here"
+        )
     thresholds = [threshold.model_dump(mode="json") for threshold in calibration.thresholds]
     click.echo(json.dumps(thresholds, indent=2))

@@ -33,9 +33,6 @@ def command(output_format: str) -> int:
 
     Exits with 1 when something the toolkit cannot do without is missing.
     """
-    from dfd_tf.cli.tensorflow_start import start_tensorflow
-
-    start_tensorflow()
     checks = [*_machine(), *_packages(), *_tensorflow(), *_faces(), *_storage()]
     if output_format == "json":
         click.echo(json.dumps(checks, indent=2))
@@ -69,6 +66,13 @@ def _packages() -> list[dict[str, Any]]:
 
 
 def _tensorflow() -> list[dict[str, Any]]:
+    from dfd_tf.cli.tensorflow_start import start_tensorflow
+
+    try:
+        start_tensorflow()
+    except Exception as error:  # whatever is wrong with it, the other checks are still wanted
+        reason = " ".join(str(error).split())[:200]
+        return [_check("tensorflow", "import", f"{type(error).__name__}: {reason}", "missing")]
     import tensorflow as tf
 
     from dfd_tf.config.experiment import Training
@@ -95,8 +99,11 @@ def _cpu_flags() -> set[str]:
 
 
 def _faces() -> list[dict[str, Any]]:
-    import cv2
-
+    try:
+        import cv2
+        import cv2.data
+    except ImportError as error:
+        return [_check("faces", "Haar cascade", f"OpenCV: {error}", "missing")]
     cascade = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
     found = cascade.is_file()
     value = "found" if found else "OpenCV 5 has none: install opencv-python-headless<5"
@@ -119,11 +126,14 @@ def _storage() -> list[dict[str, Any]]:
 def _print_table(checks: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="dfd-tf doctor")
     for column in ("area", "what", "found", ""):
         table.add_column(column)
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
     for check in checks:
-        table.add_row(check["area"], check["name"], str(check["value"]), marks[check["status"]])
+        table.add_row(
+            check["area"], check["name"], Text(str(check["value"])), marks[check["status"]]
+        )
     Console().print(table)

@@ -39,6 +39,8 @@ def command(
     """
     import json
 
+    from rich.markup import escape
+
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 
     start_tensorflow()
@@ -52,30 +54,33 @@ def command(
     rows: list[dict[str, Any]] = []
     results = []
     for folder in data or (predictor.records,):
-        with progress_bar(f"scoring {folder.name}") as progress:
+        with progress_bar(escape(f"scoring {folder.name}")) as progress:
             evaluation, files = evaluate_run(predictor, folder, split, operating_point, progress)
         results.append(evaluation.figures)
         rows += summary_rows(evaluation.figures)
         for warning in evaluation.figures["warnings"]:
-            warn(f"{folder.name}: {warning}")
-        stderr.print(f"report: {files[0].parent}", highlight=False, soft_wrap=True)
+            warn(escape(f"{folder.name}: {warning}"))
+        stderr.print(escape(f"report: {files[0].parent}"), highlight=False, soft_wrap=True)
     if output_format == "json":
         click.echo(json.dumps(results, indent=2))
     else:
         from rich.console import Console
 
-        Console().print(figures_table(f"{run} at {operating_point!r}", rows, COLUMNS))
+        title = escape(f"{run} at {operating_point!r}")
+        Console().print(figures_table(title, rows, COLUMNS))
 
 
 def summary_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a level, for the table."""
+    """One row a level, for rich's table: names in brackets are escaped."""
+    from rich.markup import escape
+
     rows = []
     for level, values in figures["levels"].items():
         decisions = values.get("decisions", {}).get(figures["operating_point"], {})
         rows.append(
             {
-                "run": Path(figures["run"]).name,
-                "dataset": figures["dataset"],
+                "run": escape(Path(figures["run"]).name),
+                "dataset": escape(figures["dataset"]),
                 "split": figures["split"],
                 "level": level,
                 "n": f"{values['num_real']} + {values['num_fake']}",

@@ -25,17 +25,22 @@ def command(records: Path, deep: bool, output_format: str, sheet: Path | None) -
     Exits with 4 when the folder is damaged.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 
     start_tensorflow()
     from dfd_tf.cli.console import stderr
     from pipelines.contact_sheet import write_contact_sheet
+    from pipelines.errors import InputError
     from pipelines.records.verification import verify_records
 
     manifest = verify_records(records, deep=deep)
     path = sheet or records / "contact_sheet.png"
-    write_contact_sheet(records, manifest, path)
+    try:
+        write_contact_sheet(records, manifest, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose --sheet") from None
     if output_format == "json":
         summary = {
             "name": manifest.name,
@@ -49,14 +54,16 @@ def command(records: Path, deep: bool, output_format: str, sheet: Path | None) -
         click.echo(json.dumps(summary, indent=2))
     else:
         print_manifest(manifest, Console())
-    stderr.print(f"contact sheet: {path}", highlight=False, soft_wrap=True)
+    stderr.print(Text(f"contact sheet: {path}"), soft_wrap=True)
 
 
 def print_manifest(manifest: "Manifest", console: "Console") -> None:
     """Prints counts per split, label and domain, the failures by cause and the split proof."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{manifest.name}: {sum(s.records for s in manifest.shards)} faces")
+    num_faces = sum(shard.records for shard in manifest.shards)
+    table = Table(title=Text(f"{manifest.name}: {num_faces} faces"))
     for heading in ("split", "domain", "real", "fake", "unknown"):
         table.add_column(heading, justify="left" if heading in {"split", "domain"} else "right")
     for split in _splits(manifest):
@@ -64,7 +71,7 @@ def print_manifest(manifest: "Manifest", console: "Console") -> None:
         for domain in manifest.domains:
             cells = [str(counts.get(f"{label}|{domain}", 0)) for label in (0, 1, -1)]
             if any(cell != "0" for cell in cells):
-                table.add_row(split, domain, *cells)
+                table.add_row(split, Text(domain), *cells)
     console.print(table)
     if manifest.failures:
         failures = Table(title="not used, by cause")

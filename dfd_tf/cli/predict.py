@@ -1,6 +1,7 @@
 """`dfd-tf predict`: scores and labels of files and folders."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -19,8 +20,9 @@ import click
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @click.option("--operating-point", default="balanced", show_default=True)
 @click.option("--faces", type=click.Choice(["haar", "yunet", "none"]), help="Face detector.")
-@click.option("--yunet-model", type=click.Path(exists=True, dir_okay=False))
+@click.option("--yunet-model", type=click.Path(), help="ONNX file of YuNet.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that read files.")
+@click.option("--strict", is_flag=True, help="Count a video that is cut short as failed.")
 def command(
     run: str,
     paths: tuple[str, ...],
@@ -30,12 +32,15 @@ def command(
     faces: str | None,
     yunet_model: str | None,
     threads: int | None,
+    strict: bool,
 ) -> int:
     """Score the images and videos at PATHS (files or folders) with RUN.
 
     Faces are found and cropped as in the run's training data unless --faces says otherwise. Exits
     with 3 when some files of a batch could not be scored, with 2 when the only one could not.
     """
+    from contextlib import nullcontext
+
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 
     start_tensorflow()
@@ -45,30 +50,35 @@ def command(
     from dfd_tf.inference.prediction import UNCALIBRATED, predict_files
     from dfd_tf.inference.prediction import operating_point as find_operating_point
     from dfd_tf.inference.predictor import load_predictor
-    from pipelines.errors import InputError
+    from pipelines.errors import InputError, printable
 
     files, is_batch = list_files(paths)
     if not files:
-        raise InputError(f"{', '.join(paths)}: no files there")
+        raise InputError(f"{printable(', '.join(paths))}: no files there")
     predictor = load_predictor(run).with_faces(faces, yunet_model)
     threshold = find_operating_point(predictor, operating_point)
     if threshold is None:
         warn(UNCALIBRATED)
     num_threads = threads or len(os.sched_getaffinity(0))
     counts = {"ok": 0, "no_face": 0, "error": 0}
-    with (
-        open_output(output, output_format, predictor, operating_point) as write,
-        progress_bar("predicting") as progress,
-    ):
+    num_truncated = 0
+    # Rows that come as they are made and a bar would overwrite each other on a terminal.
+    has_rows = output is None and output_format != "table" and sys.stdout.isatty()
+    bar = nullcontext(lambda _done, _total: None) if has_rows else progress_bar("predicting")
+    # The output first: rich's bar redirects sys.stdout to stderr.
+    with open_output(output, output_format, predictor, operating_point) as write, bar as progress:
         for result in predict_files(predictor, files, threshold, num_threads):
             write(result)
             counts[result.status] += 1
+            num_truncated += result.truncated
             progress(sum(counts.values()), len(files))
-    failed = counts["no_face"] + counts["error"]
     stderr.print(
-        f"{counts['ok']} scored, {counts['no_face']} without a face, {counts['error']} failed",
+        f"{counts['ok']} scored, {counts['no_face']} without a face, {counts['error']} failed"
+        + (f", {num_truncated} cut short" if num_truncated else ""),
         highlight=False,
     )
-    if not failed:
+    if counts["ok"] == len(files) and not (strict and num_truncated):
         return 0
-    return 3 if is_batch else 2
+    if is_batch:
+        return 3
+    raise InputError(f"{result.path}: {result.error or '; '.join(result.notes)}")

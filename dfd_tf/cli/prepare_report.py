@@ -24,6 +24,7 @@ class PrepareProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._tasks = {
             stage: self._bars.add_task(text, total=None, visible=False, speed="")

@@ -12,26 +12,32 @@ from dfd_tf.evaluation.metrics import probability_metrics
 from dfd_tf.inference.calibration import Probability
 
 
-def fit_probability(method: str, scores: np.ndarray, labels: np.ndarray) -> Probability:
+def fit_probability(
+    method: str, scores: np.ndarray, labels: np.ndarray, *, are_logits: bool = True
+) -> Probability:
     """Fits `platt`, `temperature` or `isotonic`.
 
     Args:
         method: Name of the map.
         scores: (n,) validation scores.
         labels: (n,) 0 real, 1 fake; both must occur.
+        are_logits: Whether sigmoid(score) means to be a probability. Otherwise there is no
+            calibration error to better, and no temperature to find.
 
     Raises:
-        ValueError: A class is missing.
+        ValueError: A class is missing, or a temperature is wanted of scores that are no logits.
     """
     if len(np.unique(labels)) != 2:
         raise ValueError("probabilities need real and fake validation images, found one class")
+    if method == "temperature" and not are_logits:
+        raise ValueError("a temperature needs logits")
     fitted = {"platt": _platt, "temperature": _temperature, "isotonic": _isotonic}[method](
         np.asarray(scores, np.float64), np.asarray(labels)
     )
     uncalibrated = np.exp(-np.logaddexp(0.0, -np.asarray(scores, np.float64)))
     return fitted.model_copy(
         update={
-            "ece_before": _ece(uncalibrated, labels),
+            "ece_before": _ece(uncalibrated, labels) if are_logits else None,
             "ece_after": _ece(fitted.apply(scores), labels),
         }
     )

@@ -1,19 +1,28 @@
 """Evaluation of a run on one dataset: figures with intervals at every level, as JSON."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from dfd_tf.evaluation.intervals import bootstrap_intervals, fresh_fpr_band
-from dfd_tf.evaluation.metrics import decision_metrics, probability_metrics, ranking_metrics
+from dfd_tf.evaluation.intervals import bootstrap_intervals, fresh_fpr_band, wilson_interval
+from dfd_tf.evaluation.metrics import (
+    confusion,
+    decision_metrics,
+    probability_metrics,
+    ranking_metrics,
+)
 from dfd_tf.evaluation.samples import ScoredSamples, image_level, video_level
 from dfd_tf.evaluation.thresholds import TARGETS, conformal_rank
 from dfd_tf.inference.calibration import CalibrationFile, Threshold
+from pipelines.media_item import FAKE, REAL
 
 Metric = dict[str, float | None]
 """`value`, `low` and `high`; None: undefined."""
+
+RATES = {"recall": FAKE, "fpr": REAL}
+"""Decision metrics that are shares of one class."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Evaluation:
 
 
 def evaluate_samples(
-    faces: ScoredSamples, calibration: CalibrationFile | None, seed: int
+    faces: ScoredSamples, calibration: CalibrationFile | None, seed: int, *, fresh: bool = True
 ) -> Evaluation:
     """Judges face scores at image level, and at video level where there are videos.
 
@@ -38,6 +47,8 @@ def evaluate_samples(
         faces: Samples of level `face`; those of unknown label are counted and left out.
         calibration: The run's; without it there are no decisions and no probabilities.
         seed: Seed of the bootstrap.
+        fresh: Whether these are other images than those of the calibration; only then do false
+            alarms say anything about its promise.
     """
     images = image_level(faces)
     levels = {"image": images.labelled()}
@@ -48,40 +59,85 @@ def evaluate_samples(
     for name, samples in levels.items():
         if len(samples):
             figures["levels"][name] = _level(samples, calibration, seed)
+    if calibration is not None and fresh and len(levels["image"]):
+        figures["levels"]["image"] |= _promise(levels["image"], calibration)
     return Evaluation(levels, figures)
 
 
 def _level(
     samples: ScoredSamples, calibration: CalibrationFile | None, seed: int
 ) -> dict[str, Any]:
+    measured = _measured(samples, calibration, seed)
+    fake = samples.labels == FAKE
+    domains = {name: samples.domains == name for name in np.unique(samples.domains).tolist()}
+    # A method alone holds one class only: its fakes are set against all reals.
+    methods = {
+        name or "(not named)": ~fake | (samples.methods == name)
+        for name in np.unique(samples.methods[fake]).tolist()
+    }
+    by_domain, by_method = (
+        {
+            name: _counts(samples) | measured["ranking"]
+            if mask.all()
+            else _group(samples.select(mask), seed)
+            for name, mask in groups.items()
+        }
+        for groups in (domains, methods)
+    )
     figures: dict[str, Any] = {
         **_counts(samples),
-        "ranking": _with_intervals(
-            samples, lambda w: ranking_metrics(samples.labels, samples.scores, w), seed
-        ),
-        "by_domain": _groups(samples, samples.domains),
-        "by_method": _method_groups(samples),
+        "decisions": {},
+        **measured,
+        "by_domain": by_domain,
+        "worst_domain": _worst(by_domain),
+        "by_method": by_method,
+        "worst_method": _worst(by_method),
     }
-    if calibration is None:
-        return figures
-    figures["decisions"] = {
-        threshold.name: _decisions(samples, threshold, seed) for threshold in calibration.thresholds
-    }
-    figures["false_alarms"] = {
-        name: _false_alarms(samples, calibration, name)
-        for name in TARGETS
-        if name not in calibration.missing
-    }
-    if calibration.probability is not None:
-        probabilities = calibration.probability.apply(samples.scores)
-        figures["probability"] = _with_intervals(
-            samples, lambda w: probability_metrics(samples.labels, probabilities, w), seed
-        )
+    for threshold in calibration.thresholds if calibration else ():
+        figures["decisions"][threshold.name] |= _counted(samples, threshold)
+        for rate, label in RATES.items():
+            _fill_interval(figures["decisions"][threshold.name][rate], samples, label)
     return figures
 
 
+def _measured(
+    samples: ScoredSamples, calibration: CalibrationFile | None, seed: int
+) -> dict[str, Any]:
+    """Every metric with its interval, all from the same bootstrap replicates."""
+    thresholds = calibration.thresholds if calibration else ()
+    probabilities = None
+    if calibration is not None and calibration.probability is not None:
+        probabilities = calibration.probability.apply(samples.scores)
+
+    def metrics(weights: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
+        labels, scores = samples.labels, samples.scores
+        found: dict[tuple[str, ...], np.ndarray] = {
+            ("ranking", name): value
+            for name, value in ranking_metrics(labels, scores, weights).items()
+        }
+        if probabilities is not None:
+            for name, value in probability_metrics(labels, probabilities, weights).items():
+                found["probability", name] = value
+        for threshold in thresholds:
+            called = scores > threshold.value
+            for name, value in decision_metrics(labels, called, weights).items():
+                found["decisions", threshold.name, name] = value
+        return found
+
+    values = metrics(np.ones((1, len(samples))))
+    intervals = bootstrap_intervals(metrics, samples.clusters, samples.labels, seed)
+    result: dict[str, Any] = {}
+    for path, value in values.items():
+        *groups, name = path
+        place = result
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = _metric(value[0], intervals[path])
+    return result
+
+
 def _counts(samples: ScoredSamples) -> dict[str, Any]:
-    reals, fakes = int(np.sum(samples.labels == 0)), int(np.sum(samples.labels == 1))
+    reals, fakes = int(np.sum(samples.labels == REAL)), int(np.sum(samples.labels == FAKE))
     return {
         "num": len(samples),
         "num_real": reals,
@@ -91,62 +147,69 @@ def _counts(samples: ScoredSamples) -> dict[str, Any]:
     }
 
 
-def _decisions(samples: ScoredSamples, threshold: Threshold, seed: int) -> dict[str, Any]:
+def _counted(samples: ScoredSamples, threshold: Threshold) -> dict[str, Any]:
     called = samples.scores > threshold.value
-    metrics = _with_intervals(samples, lambda w: decision_metrics(samples.labels, called, w), seed)
-    return {"threshold": threshold.value, **metrics}
+    cells = confusion(samples.labels, called, np.ones((1, len(samples))))[0]
+    names = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+    return {
+        "threshold": threshold.value,
+        **{name: int(cell) for name, cell in zip(names, cells, strict=True)},
+    }
+
+
+def _fill_interval(metric: Metric, samples: ScoredSamples, label: int) -> None:
+    """Gives a rate of 0 or 1, which no bootstrap can vary, Wilson's interval over its clusters."""
+    if metric["low"] is None and metric["value"] in (0.0, 1.0):
+        trials = len(np.unique(samples.clusters[samples.labels == label]))
+        interval = wilson_interval(round(metric["value"] * trials), trials)
+        metric |= {"low": interval.low, "high": interval.high}
+
+
+def _promise(images: ScoredSamples, calibration: CalibrationFile) -> dict[str, Any]:
+    """How the calibration's promise about real images held on these."""
+    reals = images.select(images.labels == REAL)
+    if not len(reals):
+        return {}
+    independent = len(np.unique(reals.clusters)) == len(reals)
+    # Two samples: p-values of fresh images are not uniform given one finite calibration set.
+    distance = stats.ks_2samp(reals.scores, calibration.real_scores)
+    return {
+        "false_alarms": {
+            name: _false_alarms(reals.scores, calibration, name, independent)
+            for name in TARGETS
+            if name not in calibration.missing
+        },
+        "shift": {"distance": float(distance.statistic), "p_value": float(distance.pvalue)},
+    }
 
 
 def _false_alarms(
-    samples: ScoredSamples, calibration: CalibrationFile, name: str
+    real_scores: np.ndarray, calibration: CalibrationFile, name: str, independent: bool
 ) -> dict[str, Any]:
-    """Real images above a conformal threshold, beside the band their number must lie in."""
-    threshold = calibration.threshold(name)
-    real = samples.scores[samples.labels == 0]
-    rank = conformal_rank(calibration.num_real, TARGETS[name])
-    low, high = fresh_fpr_band(calibration.num_real, rank, len(real)) if len(real) else (0, 0)
-    count = int(np.sum(real > threshold.value))
-    return {
-        "count": count,
-        "num_real": len(real),
-        "band_999": [low, high],
-        "inside": low <= count <= high,
-    }
+    """Real images above a conformal threshold, beside the band their number should lie in.
+
+    The band supposes exchangeable images: there is none where several show one person or video.
+    """
+    count = int(np.sum(real_scores > calibration.threshold(name).value))
+    found: dict[str, Any] = {"count": count, "num_real": len(real_scores), "band_999": None}
+    if independent:
+        rank = conformal_rank(calibration.num_real, TARGETS[name])
+        low, high = fresh_fpr_band(calibration.num_real, rank, len(real_scores))
+        found |= {"band_999": [low, high], "inside": low <= count <= high}
+    return found
 
 
-def _groups(samples: ScoredSamples, names: np.ndarray) -> dict[str, Any]:
-    """Counts and point figures per group."""
-    return {str(name): _point(samples.select(names == name)) for name in np.unique(names)}
+def _group(samples: ScoredSamples, seed: int) -> dict[str, Any]:
+    return {**_counts(samples), **_measured(samples, None, seed)["ranking"]}
 
 
-def _method_groups(samples: ScoredSamples) -> dict[str, Any]:
-    """Each method's fakes against all reals: a method alone holds one class only."""
-    methods = np.unique(samples.methods[samples.labels == 1])
-    real = samples.labels == 0
-    return {
-        str(name) or "(not named)": _point(
-            samples.select(real | ((samples.labels == 1) & (samples.methods == name)))
-        )
-        for name in methods
-    }
+def _worst(groups: dict[str, Any]) -> str | None:
+    """The group of lowest AUC, where there are several to choose from."""
+    ranked = {name: group["auc"]["value"] for name, group in groups.items()}
+    defined = {name: value for name, value in ranked.items() if value is not None}
+    return min(defined, key=lambda name: defined[name]) if len(defined) > 1 else None
 
 
-def _point(samples: ScoredSamples) -> dict[str, Any]:
-    ranking = ranking_metrics(samples.labels, samples.scores, np.ones((1, len(samples))))
-    return {**_counts(samples), **{name: _number(value[0]) for name, value in ranking.items()}}
-
-
-def _with_intervals(
-    samples: ScoredSamples, metrics: Callable[[np.ndarray], dict[str, np.ndarray]], seed: int
-) -> dict[str, Metric]:
-    values = metrics(np.ones((1, len(samples))))
-    intervals = bootstrap_intervals(metrics, samples.clusters, samples.labels, seed)
-    result: dict[str, Metric] = {}
-    for name, value in values.items():
-        low, high = intervals[name] or (None, None)
-        result[name] = {"value": _number(value[0]), "low": low, "high": high}
-    return result
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _metric(value: float, interval: tuple[float, float] | None) -> Metric:
+    low, high = interval or (None, None)
+    return {"value": None if np.isnan(value) else float(value), "low": low, "high": high}

@@ -1,15 +1,24 @@
 """From a run and a record folder to its report: the work of `dfd-tf evaluate`."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
+from dfd_tf.config.run_directory import RunDirectory
+from dfd_tf.evaluation.disjointness import num_seen
 from dfd_tf.evaluation.evaluate import Evaluation, evaluate_samples
 from dfd_tf.evaluation.plots import PlotContext
-from dfd_tf.evaluation.report_files import write_cases, write_report
+from dfd_tf.evaluation.report_files import METRICS_NAME, Report, write_cases, write_report
 from dfd_tf.evaluation.scoring import Progress, score_split
 from dfd_tf.inference.predictor import Predictor
 from pipelines.records.manifest import Manifest
 from pipelines.records.verification import verify_records
+
+SHIFT_ALARM = 1e-4
+"""Below this p-value of equal score distributions a warning is given."""
 
 
 def evaluate_run(
@@ -18,31 +27,36 @@ def evaluate_run(
     split: str,
     operating_point: str,
     progress: Progress | None = None,
-) -> tuple[Evaluation, list[Path]]:
+) -> tuple[Evaluation, list[epath.Path]]:
     """Scores a split, measures, and writes the report below the run.
 
     Returns:
         The evaluation and the files written.
 
     Raises:
-        InputError: The split is empty.
-        DatasetError: The records are damaged.
+        InputError: The report cannot be written.
+        DatasetError: The split is empty, or damaged.
     """
     manifest = verify_records(records, deep=False)
     faces = score_split(predictor, records, manifest, split, progress)
-    measured = evaluate_samples(faces, predictor.calibration, predictor.experiment.seed)
-    facts = _facts(predictor, manifest, split, operating_point)
+    measured = evaluate_samples(
+        faces, predictor.calibration, predictor.experiment.seed, fresh=split == "test"
+    )
+    facts = _facts(predictor, records, manifest, split, operating_point)
+    facts["warnings"] += figure_warnings(measured.figures)
     evaluation = Evaluation(measured.levels, {**facts, **measured.figures})
-    folder = Path(predictor.run.reports, manifest.name, split)
-    context = PlotContext(predictor.run.path.name, manifest.name, split)
-    files = write_report(folder, evaluation, predictor.calibration, operating_point, context)
-    cases = folder / "cases.png"
-    files.append(write_cases(cases, predictor, records, manifest, split, faces, context))
-    return evaluation, files
+    report = Report(
+        run=predictor.run,
+        folder=report_folder(predictor.run, manifest, split),
+        context=PlotContext(predictor.run.path.name, manifest.name, split),
+    )
+    write_report(report, evaluation, predictor.calibration, operating_point)
+    write_cases(report, predictor, records, manifest, split, faces)
+    return evaluation, report.written
 
 
 def _facts(
-    predictor: Predictor, manifest: Manifest, split: str, operating_point: str
+    predictor: Predictor, records: Path, manifest: Manifest, split: str, operating_point: str
 ) -> dict[str, Any]:
     model = predictor.model
     return {
@@ -59,22 +73,98 @@ def _facts(
             "video": "mean over frames",
         },
         "operating_point": operating_point,
-        "interval": "95 % percentile bootstrap over videos, identities or images",
-        "warnings": warnings_of(predictor, manifest, split),
+        "interval": "95 % percentile bootstrap over persons, videos or images; rates of 0 and 1:"
+        " Wilson over the same",
+        "items": item_counts(manifest),
+        "warnings": warnings_of(predictor, records, manifest, split),
     }
 
 
-def warnings_of(predictor: Predictor, manifest: Manifest, split: str) -> list[str]:
-    """Says what a reader must know before believing a figure."""
+def item_counts(manifest: Manifest) -> dict[str, Any]:
+    """How many media items the dataset had, how many gave a face, and what went wrong by cause.
+
+    A cause counts media items as well as single faces of items that gave others.
+    """
+    return {
+        "found": sum(source.get("items", 0) for source in manifest.sources),
+        "recorded": sum(source.get("recorded", 0) for source in manifest.sources),
+        "not_used": manifest.failures,
+    }
+
+
+def warnings_of(predictor: Predictor, records: Path, manifest: Manifest, split: str) -> list[str]:
+    """Says what a reader must know of run and dataset before believing a figure."""
     found = []
     if split != "test":
         found.append(f"figures of the {split} split, which training or selection has seen")
-    if predictor.calibration is None:
+    calibration = predictor.calibration
+    if calibration is None:
         found.append("uncalibrated: no thresholds, no probabilities")
-    elif predictor.calibration.probability is None:
+    elif calibration.probability is None:
         found.append(
             "scores are not calibrated to probabilities (no labelled fakes, or none asked)"
         )
     if not manifest.split_proof.get("leak_free", False):
         found.append("the dataset's splits share content: figures may be too good")
+    if manifest.fingerprint() != predictor.records_fingerprint:
+        found += _seen_warnings(predictor, records, manifest, split)
+    items = item_counts(manifest)
+    missing = items["found"] - items["recorded"]
+    if items["not_used"]:
+        causes = ", ".join(f"{cause} {count}" for cause, count in items["not_used"].items())
+        found.append(
+            f"figures leave out what gave no face: {missing} of the dataset's {items['found']}"
+            f" items, in all splits (items and faces by cause: {causes})"
+        )
     return found
+
+
+def _seen_warnings(
+    predictor: Predictor, records: Path, manifest: Manifest, split: str
+) -> list[str]:
+    seen = num_seen(records, manifest, split, predictor.records, ("train", "val"))
+    if seen is None:
+        return [
+            f"the training records ({predictor.records}) are gone: whether the run has seen these"
+            " images cannot be checked"
+        ]
+    if seen:
+        return [f"the run was trained or calibrated on {seen} of these media files"]
+    return []
+
+
+def figure_warnings(figures: dict[str, Any]) -> list[str]:
+    """Says what the figures themselves show to be doubtful."""
+    found = []
+    levels = figures["levels"]
+    if not levels:
+        found.append("no labelled images: nothing could be measured")
+    for name, level in levels.items():
+        if not level["num_real"] or not level["num_fake"]:
+            only = "real" if level["num_real"] else "fake"
+            found.append(f"{name} level: only {only} ones; what needs both is undefined")
+    if "video" in levels:
+        found.append("video level: thresholds and probabilities were set on single images")
+    shift = levels.get("image", {}).get("shift")
+    if shift and shift["p_value"] < SHIFT_ALARM:
+        found.append(
+            "the scores of these real images do not look like those of the calibration data"
+            f" (Kolmogorov-Smirnov distance {shift['distance']:.2f}): promised rates do not hold"
+        )
+    return found
+
+
+def report_folder(run: RunDirectory, manifest: Manifest, split: str) -> epath.Path:
+    """Returns `reports/<dataset>/<split>`; another dataset of the same name gets its own."""
+    # The manifest may be somebody else's: its name must not lead out of the run.
+    name = re.sub(r"[^\w.-]", "_", manifest.name).lstrip(".") or "dataset"
+    fingerprint = manifest.fingerprint()
+    for candidate in (name, f"{name}-{fingerprint[:8]}"):
+        folder = run.reports / candidate / split
+        try:
+            found = json.loads((folder / METRICS_NAME).read_bytes())["dataset_fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            break
+        if found == fingerprint:
+            break
+    return folder

@@ -1,6 +1,7 @@
 """Intervals: cluster bootstrap for metrics, Wilson for rates, BetaBinomial for fresh-data FPR."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
@@ -9,7 +10,9 @@ from dfd_tf.inference.calibration import Interval
 
 NUM_REPLICATES = 2000
 CONFIDENCE = 0.95
-_CHUNK_CELLS = 4_000_000
+_CHUNK_CELLS = 1_000_000
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 def bootstrap_weights(
@@ -44,12 +47,12 @@ def _draws(generator: np.random.Generator, count: int, size: int) -> np.ndarray:
 
 
 def bootstrap_intervals(
-    metrics: Callable[[np.ndarray], dict[str, np.ndarray]],
+    metrics: Callable[[np.ndarray], dict[Name, np.ndarray]],
     clusters: np.ndarray,
     labels: np.ndarray,
     seed: int,
     num_replicates: int = NUM_REPLICATES,
-) -> dict[str, tuple[float, float] | None]:
+) -> dict[Name, tuple[float, float] | None]:
     """Percentile intervals of every metric that `metrics(weights)` returns.
 
     Returns:
@@ -57,7 +60,7 @@ def bootstrap_intervals(
         all are equal: a sample without a single error cannot tell how rare errors are.
     """
     chunks = [metrics(w) for w in bootstrap_weights(clusters, labels, seed, num_replicates)]
-    intervals: dict[str, tuple[float, float] | None] = {}
+    intervals: dict[Name, tuple[float, float] | None] = {}
     for name in chunks[0]:
         values = np.concatenate([chunk[name] for chunk in chunks])
         defined = values[~np.isnan(values)]

@@ -99,11 +99,14 @@ def probability_metrics(
     total = weights.sum(axis=1)
     gaps = np.zeros((len(labels), NUM_BINS))
     gaps[np.arange(len(labels)), probability_bins(probabilities)] = labels - probabilities
-    return {
+    fakes = weights @ (labels == 1).astype(np.float64)
+    undefined = (fakes == 0) | (fakes == total)
+    values = {
         "log_loss": weights @ losses / total,
         "brier": weights @ np.square(probabilities - labels) / total,
         "ece": np.abs(weights @ gaps).sum(axis=1) / total,
     }
+    return {name: np.where(undefined, np.nan, value) for name, value in values.items()}
 
 
 def probability_bins(probabilities: np.ndarray) -> np.ndarray:

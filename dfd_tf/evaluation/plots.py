@@ -1,8 +1,8 @@
 """Plots of one evaluation, as PNG files; every title says level, dataset, split and n."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ class PlotContext:
     def title(self, what: str, samples: ScoredSamples) -> str:
         reals, fakes = int(np.sum(samples.labels == 0)), int(np.sum(samples.labels == 1))
         origin = f"{self.run} on {self.dataset}/{self.split}"
-        return f"{what}\n{origin}, {samples.level} level, {reals} real, {fakes} fake"
+        return f"{what}\n{origin}\n{samples.level} level, {reals} real, {fakes} fake"
 
 
 def roc_plot(
@@ -111,7 +111,7 @@ def histogram_plot(
             linewidth=1,
             label=f"{threshold.name} {threshold.value:.4g}",
         )
-    axes.set(xlabel="score (higher = more likely fake; tails gathered)", ylabel="images")
+    axes.set(xlabel="score (higher = more likely fake; tails gathered)", ylabel=f"{samples.level}s")
     axes.legend(fontsize=8)
     return figure
 
@@ -130,7 +130,8 @@ def reliability_plot(
     axes.plot(mean, share, "o-", color=LINE_COLOR, label=f"ECE {ece:.3f}")
     for x, y, count in zip(mean, share, counts[filled], strict=True):
         axes.annotate(str(count), (x, y), (0, 6), textcoords="offset points", fontsize=7)
-    axes.set(xlabel="predicted probability of fake", ylabel="share of fakes (number = images)")
+    axes.set(xlabel="predicted probability of fake")
+    axes.set(ylabel=f"share of fakes (numbers: {samples.level}s)")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.08), aspect="equal")
     axes.legend(loc="upper left", fontsize=8)
     return figure
@@ -161,7 +162,7 @@ def picture_grid(
     """Named rows of pictures, (n, h, w, 3) or (n, h, w) in [0, 1], with a caption a column."""
     columns = len(captions)
     figure = Figure(figsize=(1.6 * columns + 1, 1.75 * len(rows) + 0.8), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, parse_math=False)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for row, (name, pictures) in enumerate(rows):
         for column, axes in enumerate(grid[row]):
@@ -175,15 +176,17 @@ def picture_grid(
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG without a time stamp: equal figures give equal bytes."""
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+def png_bytes(figure: Figure) -> bytes:
+    """Returns a PNG without a time stamp: equal figures give equal bytes."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    return file.getvalue()
 
 
 def _figure(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.6, 5.0), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=9, parse_math=False)  # names may hold dollar signs
     return figure, axes
 
 

@@ -1,89 +1,118 @@
-"""What one evaluation leaves in `reports/<dataset>/`: metrics.json, scores.csv and pictures."""
+"""What one evaluation leaves in `reports/<dataset>/<split>`: metrics, scores and pictures."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
+from matplotlib.figure import Figure
 
+from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.evaluation import plots
-from dfd_tf.evaluation.evaluate import Evaluation
+from dfd_tf.evaluation.evaluate import Evaluation, Metric
 from dfd_tf.evaluation.samples import ScoredSamples
 from dfd_tf.inference.calibration import CalibrationFile, Threshold
 from dfd_tf.inference.predictor import Predictor
-from pipelines.dataset import evaluation_batches
+from pipelines.errors import InputError, printable
 from pipelines.media_item import LABEL_NAMES
 from pipelines.records.manifest import Manifest
+from pipelines.records.shards import iter_records
 
+METRICS_NAME = "metrics.json"
 NUM_CASES = 4
 """Pictures shown of each kind: lowest, borderline and highest scores."""
 
 
+@dataclass
+class Report:
+    """A report folder that is being filled; every file in it is whole or not there.
+
+    Args:
+        run: The run it belongs to.
+        folder: Where; made when missing.
+        context: What the plots are labelled with.
+        written: The files written so far.
+
+    Raises:
+        InputError: The folder cannot be made.
+    """
+
+    run: RunDirectory
+    folder: epath.Path
+    context: plots.PlotContext
+    written: list[epath.Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be made ({error.strerror})") from None
+
+    def add(self, name: str, content: bytes) -> None:
+        """Writes a file; CheckpointError when the disk is full, or the like."""
+        self.run.write(self.folder / name, content)
+        self.written.append(self.folder / name)
+
+
 def write_report(
-    folder: Path,
+    report: Report,
     evaluation: Evaluation,
     calibration: CalibrationFile | None,
     operating_point: str,
-    context: plots.PlotContext,
-) -> list[Path]:
+) -> None:
     """Writes metrics.json, a CSV of scores and the plots of every level.
 
     Args:
-        folder: Where; made when missing.
+        report: Where to.
         evaluation: What was measured.
         calibration: The run's; None: no thresholds, reliability and confusion plots.
         operating_point: Threshold of the confusion matrix.
-        context: What the plots are labelled with.
-
-    Returns:
-        The files written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    metrics = folder / "metrics.json"
-    metrics.write_text(json.dumps(evaluation.figures, indent=2, allow_nan=False) + "\n")
-    written = [metrics]
-    for level, samples in evaluation.levels.items():
-        if len(samples) == 0:
-            continue
-        written.append(_write_scores(folder / f"{level}_scores.csv", samples, calibration))
-        written += _write_plots(
-            folder, level, samples, evaluation.figures["levels"][level], calibration,
-            operating_point, context,
-        )  # fmt: skip
-    return written
+    text = json.dumps(evaluation.figures, indent=2, allow_nan=False) + "\n"
+    report.add(METRICS_NAME, text.encode())
+    for level, figures in evaluation.figures["levels"].items():
+        samples = evaluation.levels[level]
+        report.add(f"{level}_scores.csv", _score_table(samples, calibration))
+        for name, picture in _plots(
+            samples, figures, calibration, operating_point, report.context
+        ).items():
+            report.add(f"{level}_{name}.png", plots.png_bytes(picture))
 
 
-def _write_scores(path: Path, samples: ScoredSamples, calibration: CalibrationFile | None) -> Path:
+def _score_table(samples: ScoredSamples, calibration: CalibrationFile | None) -> bytes:
     probabilities: Sequence[float | str] = [""] * len(samples)
     if calibration is not None and calibration.probability is not None:
         probabilities = calibration.probability.apply(samples.scores).tolist()
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(["key", "label", "score", "probability", "domain", "method"])
-        for row in zip(
-            samples.keys.tolist(),
-            [LABEL_NAMES[label] for label in samples.labels.tolist()],
-            samples.scores.tolist(),
-            probabilities,
-            samples.domains.tolist(),
-            samples.methods.tolist(),
-            strict=True,
-        ):
-            writer.writerow(row)
-    return path
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["key", "label", "score", "probability", "video", "domain", "method"])
+    for key, label, score, probability, *origin in zip(
+        samples.keys.tolist(),
+        samples.labels.tolist(),
+        samples.scores.tolist(),
+        probabilities,
+        samples.videos.tolist(),
+        samples.domains.tolist(),
+        samples.methods.tolist(),
+        strict=True,
+    ):
+        names = [printable(name) for name in origin]
+        writer.writerow([printable(key), LABEL_NAMES[label], score, probability, *names])
+    return text.getvalue().encode()
 
 
-def _write_plots(
-    folder: Path,
-    level: str,
+def _plots(
     samples: ScoredSamples,
     figures: dict[str, Any],
     calibration: CalibrationFile | None,
     operating_point: str,
     context: plots.PlotContext,
-) -> list[Path]:
+) -> dict[str, Figure]:
     thresholds: Sequence[Threshold] = calibration.thresholds if calibration else ()
     made = {"histogram": plots.histogram_plot(samples, thresholds, context)}
     ranking = figures["ranking"]
@@ -92,35 +121,36 @@ def _write_plots(
         made["precision_recall"] = plots.precision_recall_plot(
             samples, _pair(ranking["average_precision"]), context
         )
-    chosen = [threshold for threshold in thresholds if threshold.name == operating_point]
-    if chosen:
-        made["confusion"] = plots.confusion_plot(samples, chosen[0], context)
-    if calibration is not None and calibration.probability is not None:
+    for threshold in thresholds:
+        if threshold.name == operating_point:
+            made["confusion"] = plots.confusion_plot(samples, threshold, context)
+    ece = figures.get("probability", {}).get("ece", {"value": None})["value"]
+    if calibration is not None and calibration.probability is not None and ece is not None:
         probabilities = calibration.probability.apply(samples.scores)
-        ece = figures["probability"]["ece"]["value"]
         made["reliability"] = plots.reliability_plot(samples, probabilities, ece, context)
-    paths = []
-    for name, figure in made.items():
-        paths.append(folder / f"{level}_{name}.png")
-        plots.save_figure(figure, paths[-1])
-    return paths
+    return made
 
 
 def write_cases(
-    path: Path,
+    report: Report,
     predictor: Predictor,
     records: Path,
     manifest: Manifest,
     split: str,
     faces: ScoredSamples,
-    context: plots.PlotContext,
-) -> Path:
-    """Draws the faces of lowest, middle and highest score with their maps and reconstructions."""
-    order = np.argsort(faces.scores, kind="stable")
-    count = min(NUM_CASES, len(order))
-    middle = (len(order) - count) // 2
-    chosen = np.concatenate([order[:count], order[middle : middle + count], order[-count:]])
-    images = _pictures(predictor, records, manifest, split, chosen)
+) -> None:
+    """Draws the faces of lowest, middle and highest score with their maps and reconstructions.
+
+    Args:
+        report: Where to.
+        predictor: The run.
+        records: Record folder.
+        manifest: Its manifest.
+        split: The split that was scored, whole.
+        faces: Its scores, in record order.
+    """
+    chosen = _spread(np.argsort(faces.scores, kind="stable"))
+    images = predictor.decode(_encoded(records, manifest, split, chosen.tolist()))
     rows = [("face", images)]
     reconstruct = getattr(predictor.detector, "reconstruct", None)
     if reconstruct is not None:
@@ -129,28 +159,38 @@ def write_cases(
     captions = [
         f"{LABEL_NAMES[int(faces.labels[index])]}\n{faces.scores[index]:.4g}" for index in chosen
     ]
-    title = context.title("Lowest, middle and highest scores", faces)
-    plots.save_figure(plots.picture_grid(rows, captions, title), path)
-    return path
+    title = report.context.title("Lowest, middle and highest scores", faces)
+    report.add("cases.png", plots.png_bytes(plots.picture_grid(rows, captions, title)))
 
 
-def _pictures(
-    predictor: Predictor, records: Path, manifest: Manifest, split: str, chosen: np.ndarray
-) -> np.ndarray:
-    batches = evaluation_batches(
-        records, manifest, split, predictor.image_size, predictor.batch_size
+def _spread(order: np.ndarray) -> np.ndarray:
+    """The first, middle and last `NUM_CASES` of an order, each at most once."""
+    middle = (len(order) - NUM_CASES) // 2
+    places = np.concatenate(
+        [
+            np.arange(NUM_CASES),
+            np.arange(middle, middle + NUM_CASES),
+            np.arange(len(order) - NUM_CASES, len(order)),
+        ]
     )
-    found: dict[int, np.ndarray] = {}
-    wanted = set(chosen.tolist())
+    return order[np.unique(places[(places >= 0) & (places < len(order))])]
+
+
+def _encoded(records: Path, manifest: Manifest, split: str, chosen: list[int]) -> list[bytes]:
+    """The face crops at some places of a split, in the order asked for."""
+    wanted = set(chosen)
+    found: dict[int, bytes] = {}
     start = 0
-    for images, _ in batches.dataset:
-        for index in wanted.intersection(range(start, start + len(images))):
-            found[index] = images[index - start].numpy()
-        start += len(images)
-    return np.stack([found[index] for index in chosen.tolist()])
+    for shard in manifest.split_shards(split):
+        if wanted.intersection(range(start, start + shard.records)):
+            for index, record in enumerate(iter_records(records / shard.file), start):
+                if index in wanted:
+                    found[index] = record.encoded
+        start += shard.records
+    return [found[index] for index in chosen]
 
 
-def _pair(metric: dict[str, float | None]) -> tuple[float, tuple[float, float] | None]:
+def _pair(metric: Metric) -> tuple[float, tuple[float, float] | None]:
     value, low, high = metric["value"], metric["low"], metric["high"]
     if value is None:
         raise ValueError("an undefined metric cannot be drawn")

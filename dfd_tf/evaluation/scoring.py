@@ -1,15 +1,16 @@
 """Scores of the records of one split, with everything metrics need to know about them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dfd_tf.evaluation.samples import ScoredSamples, cluster_names
 from dfd_tf.inference.predictor import Predictor
-from pipelines.dataset import evaluation_batches
-from pipelines.errors import InputError
+from pipelines.dataset import evaluation_batches, naming_bad_records
 from pipelines.records.manifest import Manifest
+
+_TEXTS = ("media/path", "media/video", "media/identity", "media/domain", "media/method")
 
 Progress = Callable[[int, int], None]
 """Called with the records done and the records there are."""
@@ -21,32 +22,39 @@ def score_split(
     manifest: Manifest,
     split: str,
     progress: Progress | None = None,
+    *,
+    domains: Sequence[str] = (),
 ) -> ScoredSamples:
-    """Scores every face of a split.
+    """Scores every face of a split, or those of some domains of it.
 
     Returns:
         Samples of level `face`, in record order; `keys` name the image or frame.
 
     Raises:
-        InputError: The split is empty.
+        DatasetError: The split is empty, or damaged.
     """
     batches = evaluation_batches(
-        records, manifest, split, predictor.image_size, predictor.batch_size, with_meta=True
+        records,
+        manifest,
+        split,
+        predictor.image_size,
+        predictor.batch_size,
+        domains=domains,
+        with_meta=True,
     )
-    if batches.num_examples == 0:
-        raise InputError(f"{records}: the split {split!r} holds no records")
     columns: dict[str, list[np.ndarray]] = {}
     scores: list[np.ndarray] = []
     done = 0
-    for images, targets, meta in batches.dataset:
-        scores.append(predictor.score(images.numpy()))
-        columns.setdefault("label", []).append(targets["label"].numpy())
-        for name in ("media/path", "media/video", "media/identity", "media/domain", "media/method"):
-            columns.setdefault(name, []).append(_text(meta[name].numpy()))
-        columns.setdefault("media/frame", []).append(meta["media/frame"].numpy())
-        done += len(scores[-1])
-        if progress is not None:
-            progress(done, batches.num_examples)
+    with naming_bad_records(records):
+        for images, targets, meta in batches.dataset:
+            scores.append(predictor.score(images.numpy()))
+            columns.setdefault("label", []).append(targets["label"].numpy())
+            for name in _TEXTS:
+                columns.setdefault(name, []).append(_text(meta[name].numpy()))
+            columns.setdefault("media/frame", []).append(meta["media/frame"].numpy())
+            done += len(scores[-1])
+            if progress is not None:
+                progress(done, batches.num_examples)
     joined = {name: np.concatenate(values) for name, values in columns.items()}
     return _samples(np.concatenate(scores), joined)
 

@@ -51,7 +51,8 @@ class Probability(Schema):
     knots: tuple[tuple[FiniteFloat, Fraction], ...] = ()
     """Isotonic: (score, probability) pairs, scores ascending."""
     ece_before: Fraction | None = None
-    """Expected calibration error of sigmoid(score) on the calibration data."""
+    """Expected calibration error of sigmoid(score) on the calibration data; None where the score
+    is no logit."""
     ece_after: Fraction | None = None
     """The same with the map applied, in-sample."""
 
@@ -78,6 +79,9 @@ class CalibrationFile(Schema):
     level: Literal["image"] = "image"
     """One score an image or frame: the highest of its faces."""
     num_real: NonNegativeInt
+    num_real_clusters: NonNegativeInt
+    """Persons, videos or lone images those come from; where they are fewer, the promised rates,
+    which suppose independent images, are more of an estimate."""
     num_fake: NonNegativeInt
     fake_methods: tuple[str, ...] = ()
     """Methods of the labelled fakes."""

@@ -1,19 +1,22 @@
 """The faces of one media file, found and encoded exactly as `prepare` does."""
 
-import os
-import stat
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from pipelines.errors import Cause, MediaError
-from pipelines.faces.base import FaceDetector
+from pipelines.faces.base import Box
 from pipelines.faces.extract import extract_faces
 from pipelines.faces.registry import open_detector
 from pipelines.media.images import read_image
 from pipelines.media.kinds import media_kind
 from pipelines.media.videos import sample_frames
 from pipelines.settings import PrepareSettings
+from pipelines.sources.walking import walk
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class FoundFace:
     """
 
     encoded: bytes
-    box: tuple[float, float, float, float]
+    box: Box
     index: int
     frame: int
     time_seconds: float
@@ -37,21 +40,37 @@ class FoundFace:
 
 @dataclass
 class MediaFaces:
-    """What one file holds; `error` is set where it cannot be used."""
+    """What one file holds.
+
+    Args:
+        path: The file.
+        kind: `image` or `video`, None where it is neither.
+        faces: Its face crops, frame by frame, surest first; none where there is an error.
+        num_frames: Frames looked at.
+        truncated: Whether frames are missing: a cut video, or one over a limit.
+        notes: What was converted, left out or cut short, one line each.
+        error: Why it cannot be used.
+    """
 
     path: str
     kind: str | None = None
     faces: list[FoundFace] = field(default_factory=list)
     num_frames: int = 0
+    truncated: bool = False
     notes: list[str] = field(default_factory=list)
     error: MediaError | None = None
 
 
 class FaceReader:
-    """Reads the faces of files, from any thread; each thread has a face detector of its own."""
+    """Reads the faces of files, from any thread; each thread has a face detector of its own.
+
+    Raises:
+        InputError: The face detector cannot be opened.
+    """
 
     def __init__(self, settings: PrepareSettings) -> None:
         self.settings = settings
+        open_detector(settings.faces)  # a missing model shows here, not in a thread
         self._local = threading.local()
 
     def read(self, path: str) -> MediaFaces:
@@ -60,56 +79,56 @@ class FaceReader:
         try:
             self._read(result)
         except MediaError as error:
+            # A score from the frames before the fault would pass for that of the whole file.
+            result.faces.clear()
             result.error = error
         return result
 
-    def _detector(self) -> FaceDetector:
-        if not hasattr(self._local, "detector"):
-            self._local.detector = open_detector(self.settings.faces)
-        return self._local.detector
-
     def _read(self, result: MediaFaces) -> None:
-        _check_regular(result.path)
-        result.kind = media_kind(result.path)
-        if result.kind == "video":
-            self._read_video(result)
+        drops: list[tuple[Cause, str]] = []
+        if media_kind(result.path) == "video":
+            result.kind = "video"
+            video = sample_frames(result.path, self.settings.frames, self.settings.limits)
+            result.truncated = video.truncated
+            result.notes += video.notes
+            for frame in video:
+                drops += self._add(result, frame.pixels, frame.index, frame.time_seconds)
         else:
             image = read_image(result.path, self.settings.limits)
             result.kind = "image"
             result.notes += image.notes
-            result.num_frames = 1
-            self._add(result, image.pixels, 0, 0.0)
+            drops += self._add(result, image.pixels, 0, 0.0)
+        result.notes += _summary(drops, result.num_frames)
 
-    def _read_video(self, result: MediaFaces) -> None:
-        video = sample_frames(result.path, self.settings.frames, self.settings.limits)
-        for frame in video:
-            result.num_frames += 1
-            self._add(result, frame.pixels, frame.index, frame.time_seconds)
-        result.notes += video.notes
-
-    def _add(self, result: MediaFaces, pixels: object, frame: int, seconds: float) -> None:
-        extraction = extract_faces(
-            pixels, self._detector(), self.settings.faces, self.settings.crop
-        )
+    def _add(
+        self, result: MediaFaces, pixels: np.ndarray, frame: int, seconds: float
+    ) -> list[tuple[Cause, str]]:
+        if not hasattr(self._local, "detector"):
+            self._local.detector = open_detector(self.settings.faces)
+        settings = self.settings
+        found = extract_faces(pixels, self._local.detector, settings.faces, settings.crop)
+        result.num_frames += 1
         result.faces += [
             FoundFace(crop.encoded, crop.box_fractions, crop.index, frame, seconds)
-            for crop in extraction.faces
+            for crop in found.faces
         ]
-        result.notes += [f"{cause}: {detail}" for cause, detail in extraction.drops]
+        return found.drops
 
 
-def _check_regular(path: str) -> None:
-    try:
-        mode = Path(path).stat().st_mode
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise MediaError(path, Cause.MISSING, f"cannot be opened ({reason})") from None
-    if not stat.S_ISREG(mode):
-        raise MediaError(path, Cause.NOT_A_FILE, "not a regular file")
+def _summary(drops: Sequence[tuple[Cause, str]], num_frames: int) -> list[str]:
+    """One line a cause; a line a frame would drown the others."""
+    number = Counter(cause for cause, _ in drops)
+    first = dict(reversed(drops))
+    return [
+        f"{cause}: {first[cause]}" + (f" ({n} in {num_frames} frames)" if num_frames > 1 else "")
+        for cause, n in number.items()
+    ]
 
 
-def list_files(paths: tuple[str, ...]) -> tuple[list[str], bool]:
-    """Expands folders to the files below them, sorted; hidden entries are left out.
+def list_files(paths: Sequence[str]) -> tuple[list[str], bool]:
+    """Expands folders to what lies below them, sorted; hidden entries and junk are left out.
+
+    Entries that cannot be read are listed as well: each becomes a result that says why.
 
     Returns:
         The files, in the order given, and whether they are a batch (several, or a folder).
@@ -121,7 +140,7 @@ def list_files(paths: tuple[str, ...]) -> tuple[list[str], bool]:
             files.append(path)
             continue
         is_batch = True
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            files += [str(Path(folder, n)) for n in sorted(names) if not n.startswith(".")]
+        below = walk(Path(path))
+        names = sorted([*below.files, *(failure.path for failure in below.failures)])
+        files += [str(Path(path, name)) for name in names]
     return files, is_batch

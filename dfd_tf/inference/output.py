@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dfd_tf.inference.prediction import FilePrediction
 from dfd_tf.inference.predictor import Predictor
-from pipelines.errors import InputError
+from pipelines.errors import InputError, printable
 
 CSV_COLUMNS = (
     "path",
@@ -28,6 +28,7 @@ CSV_COLUMNS = (
     "threshold",
     "num_faces",
     "num_frames",
+    "truncated",
     "notes",
     "error",
     "operating_point",
@@ -36,6 +37,8 @@ CSV_COLUMNS = (
     "model",
     "pretrained",
 )
+
+_FILE_WIDTH = 160
 
 Write = Callable[[FilePrediction], None]
 
@@ -55,11 +58,13 @@ def open_output(
             yield write
         return
     try:
-        file = path.open("w", encoding="utf-8", newline="")
+        with (
+            path.open("w", encoding="utf-8", newline="") as file,
+            _WRITERS[output_format](file, facts) as write,
+        ):
+            yield write
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    with file, _WRITERS[output_format](file, facts) as write:
-        yield write
+        raise InputError(f"{printable(str(path))}: cannot be written ({error.strerror})") from None
 
 
 def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
@@ -100,8 +105,9 @@ def _csv(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
 
 @contextmanager
 def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
-    title = "{detector}, model {model}, operating point {operating_point}".format_map(facts)
-    table = Table(title=title, caption=str(facts["pretrained"]))
+    # Text, not str: names in brackets are names, not rich's markup.
+    title = Text("{detector}, model {model}, operating point {operating_point}".format_map(facts))
+    table = Table(title=title, caption=Text(f"initial weights: {facts['pretrained']}"))
     table.add_column("file", overflow="fold")
     for name in ("verdict", "score", "probability", "p-value", "faces", "notes"):
         table.add_column(name)
@@ -118,7 +124,8 @@ def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
     try:
         yield write
     finally:
-        Console(file=file).print(table)
+        # Files and pipes have no width of their own; rich would fold everything to 80 columns.
+        Console(file=file, width=None if file.isatty() else _FILE_WIDTH).print(table)
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from dfd_tf.inference.calibration import CalibrationFile, Threshold
@@ -21,18 +22,20 @@ class FilePrediction:
     """The result of one file.
 
     Args:
-        path: The file as the user named it.
+        path: The file as the user named it, on one line: what cannot be printed is escaped.
         status: `ok`, `no_face` or `error`.
         kind: `image` or `video`, None where the file is neither.
         label: `fake` when the score is above the threshold, else `real`; None without a score or
-            without calibration.
+            without calibration. Thresholds are those of single images, for videos as well.
         score: Highest face score of an image; of a video, the mean of that over its frames. None,
             never 0, without a face.
         probability: Calibrated probability of fake; None where the run is not calibrated for it.
-        p_value: Share of real calibration images that score as high (conformal).
+        p_value: Share of real calibration images that score as high (conformal); None for
+            videos, whose mean over frames is not comparable with single images.
         threshold: The operating point's value.
         faces: One dict a face: `box` (fractions), `score`, and `frame`, `seconds` in videos.
         num_frames: Frames looked at.
+        truncated: Whether frames are missing: a cut video, or one over a limit.
         notes: What was converted, dropped or cut short.
         error: Why there is no score.
     """
@@ -47,6 +50,7 @@ class FilePrediction:
     threshold: float | None
     faces: tuple[dict[str, Any], ...]
     num_frames: int
+    truncated: bool
     notes: tuple[str, ...]
     error: str | None
 
@@ -68,28 +72,43 @@ def operating_point(predictor: Predictor, name: str) -> Threshold | None:
 def predict_files(
     predictor: Predictor, paths: Sequence[str], threshold: Threshold | None, num_threads: int
 ) -> Iterator[FilePrediction]:
-    """Yields one result a file, in order.
+    """Yields one result a file, in order, as soon as its faces are scored.
 
     Files are read ahead by `num_threads` threads; faces of neighbouring files share network
     batches. Memory holds a few batches of crops, however many files there are.
     """
     reader = FaceReader(predictor.settings)
-    waiting: list[MediaFaces] = []
-    num_faces = 0
-    with ThreadPoolExecutor(num_threads, "faces") as pool:
-        for media in _read_ahead(pool, reader, paths, 4 * predictor.batch_size):
-            waiting.append(media)
-            num_faces += len(media.faces)
-            if num_faces >= predictor.batch_size:
-                yield from _score(predictor, waiting, threshold)
-                waiting, num_faces = [], 0
-        yield from _score(predictor, waiting, threshold)
+    batch_size = predictor.batch_size
+    waiting: deque[MediaFaces] = deque()
+    encoded: list[bytes] = []
+    scores: list[float] = []
+
+    def finished() -> Iterator[FilePrediction]:
+        while waiting and len(waiting[0].faces) <= len(scores):
+            media = waiting.popleft()
+            own = np.array(scores[: len(media.faces)])
+            del scores[: len(media.faces)]
+            yield _result(media, own, predictor.calibration, threshold)
+
+    for media in _read_ahead(reader, paths, num_threads, 2 * batch_size):
+        waiting.append(media)
+        encoded += [face.encoded for face in media.faces]
+        # Files without a face must not hold up the results of those before them for ever.
+        while len(encoded) >= batch_size or (encoded and len(waiting) > 2 * batch_size):
+            scores += predictor.score_encoded(encoded[:batch_size]).tolist()
+            del encoded[:batch_size]
+        yield from finished()
+    scores += predictor.score_encoded(encoded).tolist()
+    yield from finished()
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, reader: FaceReader, paths: Sequence[str], depth: int
+    reader: FaceReader, paths: Sequence[str], num_threads: int, depth: int
 ) -> Iterator[MediaFaces]:
     pending: deque[Future[MediaFaces]] = deque()
+    opencv_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the readers share the cores already
+    pool = ThreadPoolExecutor(num_threads, "faces")
     try:
         for path in paths:
             pending.append(pool.submit(reader.read, path))
@@ -98,20 +117,8 @@ def _read_ahead(
         while pending:
             yield pending.popleft().result()
     finally:
-        for future in pending:
-            future.cancel()
-
-
-def _score(
-    predictor: Predictor, batch: list[MediaFaces], threshold: Threshold | None
-) -> Iterator[FilePrediction]:
-    encoded = [face.encoded for media in batch for face in media.faces]
-    scores = predictor.score_encoded(encoded)
-    start = 0
-    for media in batch:
-        end = start + len(media.faces)
-        yield _result(media, scores[start:end], predictor.calibration, threshold)
-        start = end
+        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(opencv_threads)
 
 
 def _result(
@@ -125,7 +132,8 @@ def _result(
     probability = p_value = label = None
     if score is not None and calibration is not None:
         array = np.array([score])
-        p_value = float(calibration.p_values(array)[0])
+        if media.kind == "image":
+            p_value = float(calibration.p_values(array)[0])
         if calibration.probability is not None:
             probability = float(calibration.probability.apply(array)[0])
         if threshold is not None:
@@ -141,8 +149,9 @@ def _result(
         threshold=threshold.value if threshold else None,
         faces=tuple(_faces(media, face_scores)),
         num_frames=media.num_frames,
-        notes=tuple(media.notes),
-        error=media.error.reason if media.error else None,
+        truncated=media.truncated,
+        notes=tuple(printable(note) for note in media.notes),
+        error=printable(media.error.reason) if media.error else None,
     )
 
 

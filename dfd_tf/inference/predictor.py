@@ -24,6 +24,7 @@ from pipelines.settings import PrepareSettings, prepare_settings
 
 BATCH_SIZE = 32
 """Images in one network call: large enough to keep two cores busy, small enough to wait for."""
+_PARALLEL_DECODERS = 8
 
 
 @dataclass
@@ -37,7 +38,9 @@ class Predictor:
         detector: The network, weights loaded.
         settings: How faces were found and cropped in its training records.
         records: Folder of those records.
+        records_fingerprint: Their fingerprint.
         calibration: None before `calibrate`.
+        batch_size: Images in one network call.
     """
 
     run: RunDirectory
@@ -46,26 +49,28 @@ class Predictor:
     detector: Detector
     settings: PrepareSettings
     records: Path
+    records_fingerprint: str
     calibration: CalibrationFile | None
     batch_size: int = BATCH_SIZE
-    _score_pixels: Any = field(init=False, repr=False)
-    _score_encoded: Any = field(init=False, repr=False)
+    _network: Any = field(init=False, repr=False)
+    _decode: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         side = self.detector.image_size
+        images = tf.TensorSpec((self.batch_size, side, side, 3), tf.float32)
+        self._network = tf.function(self.detector.score, input_signature=[images])
 
-        def score_encoded(encoded: tf.Tensor) -> tf.Tensor:
-            pixels = tf.map_fn(
+        # A graph of its own: fused into the network's, the same pixels could give other bits.
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+        def decode(encoded: tf.Tensor) -> tf.Tensor:
+            return tf.map_fn(
                 lambda data: decode_to_size(data, side),
                 encoded,
+                parallel_iterations=_PARALLEL_DECODERS,
                 fn_output_signature=tf.TensorSpec((side, side, 3), tf.float32),
             )
-            return self.detector.score(pixels)
 
-        pixels = tf.TensorSpec((self.batch_size, side, side, 3), tf.float32)
-        strings = tf.TensorSpec((self.batch_size,), tf.string)
-        self._score_pixels = tf.function(self.detector.score, input_signature=[pixels])
-        self._score_encoded = tf.function(score_encoded, input_signature=[strings])
+        self._decode = decode
 
     @property
     def image_size(self) -> int:
@@ -81,36 +86,46 @@ class Predictor:
             (n,) float64, higher = more likely fake.
 
         Raises:
-            ValueError: A score is not finite.
+            ModelFileError: A score is not finite.
         """
-        return self._in_batches(self._score_pixels, images)
+        scores = np.empty(len(images))
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            padding = ((0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
+            found = self._network(np.pad(batch, padding) if padding[0][1] else batch)
+            scores[start : start + len(batch)] = found.numpy()[: len(batch)]
+        if not np.isfinite(scores).all():
+            raise ModelFileError(
+                f"{self.run}: the network gave a score that is not finite; its weights are of no"
+                " use, train again"
+            )
+        return scores
+
+    def decode(self, encoded: Sequence[bytes]) -> np.ndarray:
+        """Decodes face crops as evaluation does: (n, image_size, image_size, 3) in [0, 1]."""
+        return self._decode(tf.constant(encoded, tf.string, (len(encoded),))).numpy()
 
     def score_encoded(self, encoded: Sequence[bytes]) -> np.ndarray:
-        """Scores face crops encoded as records hold them, decoded as in training: (n,) float64."""
-        return self._in_batches(self._score_encoded, np.array(encoded, dtype=object))
+        """Scores face crops encoded as records hold them: (n,) float64."""
+        batches = range(0, len(encoded), self.batch_size)
+        scores = [self.score(self.decode(encoded[i : i + self.batch_size])) for i in batches]
+        return np.concatenate(scores) if scores else np.empty(0)
 
     def with_faces(self, detector: str | None, model: str | None) -> Self:
         """Returns the same predictor with another face detector; None keeps that of training."""
-        if detector is None:
+        if detector is None and model is None:
             return self
-        faces = replace(self.settings.faces, detector=detector, model=model)
+        trained = self.settings.faces
+        faces = replace(trained, detector=detector or trained.detector, model=model)
         return replace(self, settings=replace(self.settings, faces=faces))
 
-    def _in_batches(self, function: Any, inputs: np.ndarray) -> np.ndarray:
-        scores = np.empty(len(inputs))
-        for start in range(0, len(inputs), self.batch_size):
-            batch = inputs[start : start + self.batch_size]
-            # Padding repeats the first input: an encoded picture must be one that decodes.
-            missing = self.batch_size - len(batch)
-            padded = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
-            scores[start : start + len(batch)] = function(padded).numpy()[: len(batch)]
-        if not np.isfinite(scores).all():
-            raise ValueError(f"{self.run}: the network gave a score that is not finite")
-        return scores
 
-
-def load_predictor(run: str) -> Predictor:
+def load_predictor(run: str, *, calibrated: bool = True) -> Predictor:
     """Loads a run.
+
+    Args:
+        run: The run directory.
+        calibrated: Read its calibration, if it has one; not when it is to be replaced.
 
     Raises:
         InputError: There is no trained run at this path.
@@ -129,7 +144,7 @@ def load_predictor(run: str) -> Predictor:
             f"{weights}: does not fit the run's configuration ({reason})"
         ) from None
     detector.pretrained = model.pretrained
-    settings, folder = _training_records(directory)
+    settings, folder, fingerprint = _training_records(directory)
     return Predictor(
         run=directory,
         experiment=experiment,
@@ -137,7 +152,8 @@ def load_predictor(run: str) -> Predictor:
         detector=detector,
         settings=settings,
         records=folder,
-        calibration=_calibration(directory, model),
+        records_fingerprint=fingerprint,
+        calibration=_calibration(directory, model) if calibrated else None,
     )
 
 
@@ -154,9 +170,10 @@ def _calibration(directory: RunDirectory, model: ModelFile) -> CalibrationFile |
     return calibration
 
 
-def _training_records(directory: RunDirectory) -> tuple[PrepareSettings, Path]:
+def _training_records(directory: RunDirectory) -> tuple[PrepareSettings, Path, str]:
     records = directory.read_json(directory.provenance).get("records", {})
     try:
-        return prepare_settings(records["settings"]), Path(records["folder"])
+        settings = prepare_settings(records["settings"])
+        return settings, Path(records["folder"]), str(records["fingerprint"])
     except (KeyError, TypeError) as error:
         raise ModelFileError(f"{directory.provenance}: records: {error} is missing") from None

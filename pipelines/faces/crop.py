@@ -52,23 +52,18 @@ def _eye_angle(eyes: tuple[Point, Point]) -> float:
 def _upright(image: np.ndarray, centre: Point, side: int) -> np.ndarray:
     height, width = image.shape[:2]
     left, top = round(centre[0] - side / 2), round(centre[1] - side / 2)
-    right, bottom = left + side, top + side
-    inside = image[max(0, top) : min(height, bottom), max(0, left) : min(width, right)]
+    over_left, over_top = max(0, -left), max(0, -top)
+    over_right, over_bottom = max(0, left + side - width), max(0, top + side - height)
+    inside = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if inside.shape[:2] == (side, side):
         return np.ascontiguousarray(inside)
-    # Reflection starts from the whole image: a strip of a few pixels would bounce to and fro.
-    rows = _reflected(np.arange(top, bottom), height)
-    columns = _reflected(np.arange(left, right), width)
-    return np.ascontiguousarray(image[rows[:, None], columns[None, :]])
-
-
-def _reflected(index: np.ndarray, length: int) -> np.ndarray:
-    """Maps any integer index into [0, length): ... 2 1 [0 1 2 ... n-1] n-2 n-3 ..."""
-    if length == 1:
-        return np.zeros_like(index)
-    period = 2 * (length - 1)
-    index = np.abs(index) % period
-    return np.minimum(index, period - index)
+    overs = (over_top, over_bottom, over_left, over_right)
+    if max(overs[:2]) < inside.shape[0] and max(overs[2:]) < inside.shape[1]:
+        return cv2.copyMakeBorder(inside, *overs, cv2.BORDER_REFLECT_101)
+    # More lies over the border than within: the reflection reaches further than the square.
+    whole = cv2.copyMakeBorder(image, *overs, cv2.BORDER_REFLECT_101)
+    top, left = top + over_top, left + over_left
+    return np.ascontiguousarray(whole[top : top + side, left : left + side])
 
 
 def _turned(image: np.ndarray, centre: Point, side: int, angle: float) -> np.ndarray:

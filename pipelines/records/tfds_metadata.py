@@ -17,8 +17,7 @@ def write_tfds_metadata(folder: Path, manifest: Manifest) -> None:
     """Writes `dataset_info.json` and `features.json` beside the shards.
 
     Examples then come as a flat dict with the keys of `FIELDS`; `image/encoded` is decoded, uint8
-    RGB (height, width, 3). A split whose shards are empty
-    is listed with no examples. TFDS refuses a folder where the shards are of other splits.
+    RGB (height, width, 3). TFDS compares with the folder: the shards must be there, and no others.
     """
     import tensorflow_datasets as tfds
 

@@ -83,7 +83,7 @@ def expose(picture: np.ndarray, camera: Camera) -> np.ndarray:
         uint8 (height, width, 3), RGB.
     """
     height, width = picture.shape[:2]
-    picture = cv2.GaussianBlur(picture, (0, 0), camera.blur)
+    picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), camera.blur))
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None, :] ** 2
     picture *= cv2.merge([1.0 - camera.vignette / 2 * (rows + columns)] * 3)

@@ -22,7 +22,10 @@ from pipelines.sources.synthetic_shading import light_direction
 from pipelines.sources.synthetic_skin import linear, window
 from pipelines.sources.synthetic_textures import TILE, cut, noise_tile, strand_tile
 
-_LENGTHS = {"short": 0.05, "crop": -0.1, "fringe": 0.35, "bob": 1.05, "long": 2.1, "bald": -0.25}
+# A dome over the head: the normals of the hair's surface.
+_DOME_X, _DOME_Y = 0.75 * X, 0.6 * np.minimum(Y, 0.6) - 0.05
+_DOME_Z = np.sqrt(np.clip(1.0 - _DOME_X**2 - _DOME_Y**2, 0.04, 1.0))
+_LENGTHS = {"short": 0.05, "crop": -0.1, "fringe": 0.35, "bob": 1.05, "long": 1.7, "bald": -0.25}
 
 
 @dataclass(frozen=True)
@@ -103,24 +106,24 @@ def _strands(identity: Identity) -> np.ndarray:
 def light_hair(hair: Hair, identity: Identity, shot: Shot) -> np.ndarray:
     """Colour of the hair under the shot's light, float32 (3, h, w), linear."""
     light = light_direction(shot)
-    dome_x, dome_y = 0.75 * X, 0.6 * np.minimum(Y, 0.6) - 0.05
-    dome_z = np.sqrt(np.clip(1.0 - dome_x**2 - dome_y**2, 0.04, 1.0))
-    facing = dome_x * light[0] + dome_y * light[1] + dome_z * light[2]
-    diffuse = np.clip(0.25 + 0.75 * facing, 0.05, 1.0) * (
-        1.1 - 0.35 * np.clip(hair.radius2, 0.0, 1.2)
-    )
+    facing = _DOME_X * light[0] + _DOME_Y * light[1] + _DOME_Z * light[2]
+    depth = 1.1 - 0.35 * np.clip(hair.radius2, 0.0, 1.2)
+    diffuse = np.clip(0.25 + 0.75 * facing, 0.05, 1.0) * depth
     base = linear(identity.hair) * np.float32(0.9)
     # A band of gloss where the strands bend towards the light.
     band = np.exp(-(((Y + 0.95 * identity.crown - 0.25 + 0.1 * light[1]) / 0.16) ** 2))
-    gloss = (
-        (0.02 + 0.12 * base.mean()) * band * np.clip(facing, 0.0, 1.0) * (1.0 + 0.6 * hair.strands)
-    )
+    strength = (0.02 + 0.12 * float(base.mean())) * band
+    gloss = strength * np.clip(facing, 0.0, 1.0) * (1.0 + 0.6 * hair.strands)
     texture = np.clip(1.0 + 0.32 * hair.strands, 0.25, 2.0)
+    diffuse *= texture
     colour = np.empty((3, *diffuse.shape), np.float32)
-    for channel in range(3):
-        light_in = shot.key[channel] * diffuse + 0.6 * shot.fill[channel]
-        colour[channel] = light_in * base[channel, 0, 0] * texture + gloss * shot.key[channel]
-    return np.maximum(colour, 0.001)
+    for channel, plane in enumerate(colour):
+        key, fill = shot.key[channel], 0.6 * shot.fill[channel]
+        share = float(base[channel, 0, 0])
+        np.multiply(diffuse, key * share, out=plane)
+        plane += texture * (fill * share)
+        plane += gloss * key
+    return np.maximum(colour, 0.001, out=colour)
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,7 +14,8 @@ IDENTITY_STREAM, SHOT_STREAM, CAMERA_STREAM, FAKE_STREAM, FILE_STREAM = range(5)
 HAIR_STYLES = ("short", "crop", "fringe", "bob", "long", "bald")
 _STYLE_WEIGHTS = (0.3, 0.15, 0.15, 0.15, 0.2, 0.05)
 _SKIN_TONES = np.array(
-    [[244, 216, 200], [234, 195, 172], [214, 172, 145], [188, 143, 114], [150, 110, 87], [112, 82, 66]],
+    [[244, 216, 200], [234, 195, 172], [214, 172, 145], [188, 143, 114], [150, 110, 87],
+     [112, 82, 66]],
     np.float32,
 ) / 255.0  # fmt: skip
 _HAIR_COLOURS = np.array(

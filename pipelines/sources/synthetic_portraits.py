@@ -113,10 +113,9 @@ def stage(identity: Identity, shot: Shot, size: int, face_only: bool = False) ->
     layer, hair_cover, mean_light = _head_layer(identity, shot, head.relief, head.radius2)
     exposure = shot.exposure * _target_light(identity) / mean_light
 
-    if face_only:
-        light = np.zeros((3, size, size), np.float32)
-    else:
-        light = paint_background(shot.background, size) / exposure
+    light = np.zeros((3, size, size), np.float32)
+    if not face_only:
+        light += paint_background(shot.background, size) / exposure
         paint_body(light, identity, shot, pose)
     maps = pose.grid_maps(head.parallax, size)
     *colour, coverage = _place(layer, maps)
@@ -133,7 +132,8 @@ def stage(identity: Identity, shot: Shot, size: int, face_only: bool = False) ->
 def _place(layer: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
     """Moves the four planes of a layer (4, h, w) from the head's grid into the image."""
     merged = cv2.merge([*layer])
-    return cv2.split(cv2.remap(merged, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
+    placed = cv2.remap(merged, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return [*cv2.split(placed)]
 
 
 def _head_layer(

@@ -156,14 +156,16 @@ def _paint_eye(face: np.ndarray, identity: Identity, shot: Shot, side: int) -> N
     fibres = 1.0 + 0.3 * np.sin(17 * np.arctan2(y - iris_y, x - iris_x))
     iris = linear(identity.iris) * (0.7 * fibres * (0.5 + radius / 0.08))
     blend_colour(eyeball, edge(0.083 - radius, 1.5), iris)
-    blend_colour(eyeball, 0.8 * np.exp(-(((radius - 0.083) / 0.012) ** 2)), np.float32(0.01))
-    blend_colour(eyeball, edge(0.034 - radius, 1.5), np.float32(0.006))
+    blend_colour(
+        eyeball, 0.8 * np.exp(-(((radius - 0.083) / 0.012) ** 2)), _planes(0.01, 0.01, 0.01)
+    )
+    blend_colour(eyeball, edge(0.034 - radius, 1.5), _planes(0.006, 0.006, 0.006))
     eyeball *= 0.35 + 0.65 * smoothstep(0.0, 0.1, y - upper)
     blend_colour(patch, opening, eyeball)
 
     lash = np.exp(-(((y - upper + 0.004) / 0.017) ** 2)) + 0.35 * np.exp(
         -(((y - lower) / 0.013) ** 2)
     )
-    blend_colour(patch, np.clip(0.85 * lash, 0.0, 1.0) * within, np.float32(0.012))
+    blend_colour(patch, np.clip(0.85 * lash, 0.0, 1.0) * within, _planes(0.012, 0.012, 0.012))
     highlight = (x - iris_x - 0.03 * math.sin(shot.azimuth)) ** 2 + (y - iris_y + 0.03) ** 2
-    blend_colour(patch, edge(0.017 - np.sqrt(highlight), 1.5) * opening, np.float32(1.3))
+    blend_colour(patch, edge(0.017 - np.sqrt(highlight), 1.5) * opening, _planes(1.3, 1.3, 1.3))

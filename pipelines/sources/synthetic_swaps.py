@@ -72,7 +72,7 @@ def make_flaws(seed: int, target: int, shot: int, method: str) -> Flaws:
         restore=rng.uniform(0.4, 1.6),
         colour_match=rng.uniform(0.8 - 0.5 * ease, 0.95),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
-        checker=rng.uniform(0.03, 0.06 + 0.08 * ease),
+        checker=rng.uniform(0.03, 0.06 + 0.04 * ease),
         seam=rng.uniform(0.02, 0.05 + 0.06 * ease),
         feather=rng.uniform(0.14, 0.22) - 0.1 * ease,
         grow=rng.uniform(0.84, 1.0),
@@ -114,13 +114,23 @@ def render_swap(
     flaws = make_flaws(seed, target, shot, method)
     scene = stage(make_identity(seed, target), make_shot(seed, target, shot), size)
     source = stage(make_identity(seed, donor), make_shot(seed, donor, shot), size, face_only=True)
-    face = _degrade(source.picture, flaws)
-    face = _warp(face, source.landmarks, scene.landmarks, flaws)
     mask = _face_mask(scene, flaws)
-    face = _match_colours(face, scene.picture, mask, flaws)
-    face += flaws.seam * 4.0 * (1.0 - mask[..., None])
+    left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
+    area = slice(top, top + height), slice(left, left + width)
+    columns, rows = _warp(source.landmarks, scene.landmarks, size, flaws)
+    face = cv2.remap(
+        _degrade(source.picture, flaws),
+        columns[area],
+        rows[area],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    share = cv2.merge([mask[area]] * 3)
+    face = _match_colours(face, scene.picture[area], mask[area], flaws)
+    face = face + 4.0 * flaws.seam * (1.0 - share)
     mask *= flaws.share
-    picture = scene.picture + mask[..., None] * (face - scene.picture)
+    picture = scene.picture.copy()
+    picture[area] += flaws.share * share * (face - picture[area])
     picture = wear(np.clip(picture, 0.0, 1.0), scene.glasses)
     pixels = expose(picture, make_camera(seed, target, shot))
     return Fake(pixels, scene.landmarks, mask, flaws)
@@ -131,18 +141,21 @@ def _degrade(picture: np.ndarray, flaws: Flaws) -> np.ndarray:
     height, width = picture.shape[:2]
     small = round(width * flaws.resolution), round(height * flaws.resolution)
     coarse = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
-    coarse[::2, ::2] *= 1.0 + flaws.checker
-    coarse[1::2, 1::2] *= 1.0 + flaws.checker
-    coarse[::2, 1::2] *= 1.0 - flaws.checker
-    coarse[1::2, ::2] *= 1.0 - flaws.checker
+    rows, columns = np.ogrid[: small[1], : small[0]]
+    squares = np.where((rows + columns) % 2, 1.0 - flaws.checker, 1.0 + flaws.checker)
+    coarse = coarse * squares[..., None].astype(np.float32)
     coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     smooth = cv2.GaussianBlur(coarse, (0, 0), 1.2)
     return coarse + flaws.restore * (coarse - smooth)
 
 
-def _warp(face: np.ndarray, source: Landmarks, target: Landmarks, flaws: Flaws) -> np.ndarray:
-    """Moves the donor's landmarks onto the target's by a smoothing thin-plate spline."""
-    size = face.shape[0]
+def _warp(
+    source: Landmarks, target: Landmarks, size: int, flaws: Flaws
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and rows of the donor's photo that belong at each pixel of the target's.
+
+    A smoothing thin-plate spline through the landmarks; float32 (size, size) each.
+    """
     rng = np.random.default_rng(flaws.noise_seed)
     distance = float(np.linalg.norm(target.eyes[1] - target.eyes[0]))
     common = rng.normal(0, flaws.misfit * distance, (1, 2))
@@ -153,8 +166,8 @@ def _warp(face: np.ndarray, source: Landmarks, target: Landmarks, flaws: Flaws) 
     grid = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
     coarse = (spline(grid) * size - 0.5).astype(np.float32).reshape(_FIELD, _FIELD, 2)
     # Bicubic resizing repeats the border cells; faces lie well inside.
-    field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    return cv2.remap(face, field, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    columns, rows = cv2.split(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
+    return columns, rows
 
 
 class _ThinPlate:
@@ -188,16 +201,16 @@ def _face_mask(scene: Scene, flaws: Flaws) -> np.ndarray:
     points = scene.landmarks.points
     eyes = scene.landmarks.eyes
     distance = float(np.linalg.norm(eyes[1] - eyes[0]))
-    up = 0.14 * (eyes.mean(axis=0) - points[JAW][5]) / 1.3
+    # Some forehead above the brows: a tenth of the way from the chin to the eyes.
+    up = 0.1 * (eyes.mean(axis=0) - points[JAW][5])
     outline = np.concatenate([points[JAW], points[BROWS] + up, points[EYES]])
     middle = outline.mean(axis=0)
     outline = middle + (0.94 * flaws.grow) * (outline - middle)
     hull = cv2.convexHull(outline.astype(np.float32))
-    mask = np.zeros(scene.cover.shape, np.float32)
-    cv2.fillConvexPoly(mask, np.round(hull * 16).astype(np.int32), 1.0, cv2.LINE_AA, shift=4)
+    inside = np.zeros(scene.cover.shape, np.float32)
+    cv2.fillConvexPoly(inside, np.round(hull * 16).astype(np.int32), 1.0, shift=4)
     soft = max(flaws.feather * distance, 1.0)
-    mask = cv2.GaussianBlur(mask, (0, 0), 0.5 * soft)
-    return mask * (1.0 - scene.cover)
+    return cv2.GaussianBlur(inside, (0, 0), 0.5 * soft) * (1.0 - scene.cover)
 
 
 def _match_colours(
@@ -208,6 +221,6 @@ def _match_colours(
     mean, spread = (value.ravel() for value in cv2.meanStdDev(face, mask=inside))
     wanted_mean, wanted_spread = (value.ravel() for value in cv2.meanStdDev(picture, mask=inside))
     match = flaws.colour_match
-    scale = 1.0 + match * (np.clip(wanted_spread / np.maximum(spread, 1e-3), 0.5, 2.0) - 1.0)
+    scale = 1.0 + match * (np.clip(wanted_spread / np.maximum(spread, 1e-3), 0.6, 1.5) - 1.0)
     offset = mean + match * (wanted_mean - mean) + flaws.cast - scale * mean
     return face * scale.astype(np.float32) + offset.astype(np.float32)

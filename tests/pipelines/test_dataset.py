@@ -148,7 +148,7 @@ def test_the_last_batch_is_partial_and_epochs_never_mix(folder, manifest):
 def test_a_start_anywhere_gives_the_same_order(folder, manifest, balance):
     settings = replace(PLAIN, balance=balance)
     through = read(training_batches(folder, manifest, settings), 20)[0]
-    for epoch, skip in ((2, 0), (0, 1), (1, 5), (0, 8)):
+    for epoch, skip in ((2, 0), (1, 5), (0, 8)):
         batches = training_batches(folder, manifest, settings, first_epoch=epoch, skip_steps=skip)
         start = 6 * epoch + skip
         assert read(batches, 8)[0] == through[start : start + 8]

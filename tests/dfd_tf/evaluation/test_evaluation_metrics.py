@@ -27,7 +27,7 @@ def samples(draw, num_scores=st.integers(1, 12)):
     return labels, scores / levels, weights
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(samples())
 def test_ranking_metrics_equal_scikit_learn(sample):
     labels, scores, weights = sample
@@ -56,7 +56,7 @@ def _strictly_rising(fpr, tpr, eer):
     return fpr, tpr
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(samples(), st.floats(0, 1))
 def test_decisions_and_probabilities_equal_scikit_learn(sample, threshold):
     labels, scores, weights = sample

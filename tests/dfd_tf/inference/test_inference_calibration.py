@@ -14,6 +14,7 @@ VALUES = {
     "dataset": "faces",
     "dataset_fingerprint": "1" * 64,
     "num_real": 4,
+    "num_real_clusters": 4,
     "num_fake": 0,
     "thresholds": [
         {

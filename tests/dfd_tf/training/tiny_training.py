@@ -1,7 +1,8 @@
 """A training of a second: a tiny detector with everything that makes resuming hard.
 
 Run as a script it trains into argv[1]; argv[2] is a JSON object with `settings`, `resume`, `act`
-(`kill` or `term`) and `at` (the step, counted in this process, after which to act); with `replicas` it has that many CPUs.
+(`kill`, `term` or `int`) and `at` (the step, counted in this process, after which to act); with
+`replicas` it has that many CPUs.
 """
 
 import json

@@ -20,7 +20,7 @@ from pipelines.errors import InputError
 from pipelines.media_item import FAKE, REAL
 from pipelines.sources.synthetic import FAMILY, PHOTOS, SyntheticFaces
 
-IDENTITIES = 40
+IDENTITIES = 28
 
 
 def open_faces(location, staging):
@@ -42,7 +42,8 @@ def photos(items):
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
     found = []
     for item in items:
-        pixels = np.asarray(Image.open(item.path))
+        with Image.open(item.path) as image:
+            pixels = np.asarray(image)
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         found.append((pixels, cascade.detectMultiScale(grey, 1.1, 5)))
     return found
@@ -53,7 +54,7 @@ def labels(items):
     return np.array([item.label for item in items])
 
 
-def crop(pixels, box, size=96):
+def crop(pixels, box, size=64):
     left, top, side, _ = box
     margin = int(0.3 * side)
     framed = cv2.copyMakeBorder(pixels, *[margin] * 4, cv2.BORDER_REFLECT_101)
@@ -103,12 +104,17 @@ def test_haar_finds_one_face_in_nearly_every_photo(photos, labels):
     assert single[labels == FAKE].mean() >= 0.95
 
 
+def jpeg_coarseness(path):
+    with Image.open(path) as image:
+        return sum(image.quantization[0])
+
+
 def nuisances(path, pixels, box):
     measured = {
         "bytes": Path(path).stat().st_size,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
-        "jpeg_quality": -sum(Image.open(path).quantization[0]),
+        "jpeg_quality": jpeg_coarseness(path),
         "face_size": box[2],
         "face_share": box[2] / pixels.shape[1],
         "face_x": (box[0] + box[2] / 2) / pixels.shape[1],
@@ -151,7 +157,7 @@ def test_no_nuisance_tells_real_from_fake(items, photos, labels):
 
 def test_the_face_itself_tells_but_not_at_once(items, photos, labels):
     shown = [i for i, (_, hits) in enumerate(photos) if len(hits)]
-    hog = cv2.HOGDescriptor((96, 96), (16, 16), (8, 8), (8, 8), 9)
+    hog = cv2.HOGDescriptor((64, 64), (16, 16), (8, 8), (8, 8), 9)
     features = [
         hog.compute(cv2.cvtColor(crop(photos[i][0], photos[i][1][0]), cv2.COLOR_RGB2GRAY))
         for i in shown

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from pipelines.sources.synthetic_camera import encode, make_camera
-from pipelines.sources.synthetic_geometry import EYES, MOUTH, NOSE
+from pipelines.sources.synthetic_geometry import BROWS, EYES, MOUTH, NOSE, Pose, X, Y, shape_head
 from pipelines.sources.synthetic_people import make_identity, make_shot
 from pipelines.sources.synthetic_portraits import render_face, render_portrait_pair
-from pipelines.sources.synthetic_swaps import METHODS, render_swap
+from pipelines.sources.synthetic_swaps import METHODS, make_flaws, render_swap
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,23 @@ def test_identity_is_stable_and_shots_vary():
     wearers = sum(make_identity(0, number).glasses > 0 for number in range(100))
     assert len(styles) == 6
     assert 10 < wearers < 45
+
+
+def test_turning_a_head_forth_and_back_meets_the_same_points():
+    for identity in range(12):
+        person, shot = make_identity(0, identity), make_shot(0, identity, 0)
+        head = shape_head(person, shot)
+        pose = Pose(shot, (128.0, 120.0), 70.0)
+        maps = pose.grid_maps(head.parallax, 256)
+        # The jaw is left out: at the outline two points of the head may meet in one pixel.
+        points = head.landmarks[BROWS.start :]
+        seen = pose.project(points) - 0.5
+        found = [cv2.remap(grid, *seen.T, cv2.INTER_LINEAR)[:, 0] for grid in maps]
+        expected = [np.interp(p, axis, np.arange(axis.size)) for p, axis in
+                    ((points[:, 0], X[0]), (points[:, 1], Y[:, 0]))]  # fmt: skip
+        error = np.abs(np.array(found) - expected)
+        assert error.max() < 1.25
+        assert np.median(error) < 0.1
 
 
 def test_landmarks_lie_in_the_face_the_cascade_finds(cascade):
@@ -115,14 +132,14 @@ def test_the_donor_decides_the_face_and_difficulty_its_flaws():
     assert one.flaws == other.flaws
     change = np.abs(one.pixels.astype(int) - other.pixels).mean(axis=2)
     assert change[one.mask > 0.5].mean() > 2
-    flaws = [render_swap(0, 0, 1, shot, 64).flaws for shot in range(60)]
+    flaws = [make_flaws(0, 0, shot, "swap") for shot in range(600)]
     easy = [flaw for flaw in flaws if flaw.difficulty < 0.4]
     hard = [flaw for flaw in flaws if flaw.difficulty > 0.6]
     assert len(easy) > 10
     assert len(hard) > 10
     for name in ("checker", "seam", "misfit"):
         means = [np.mean([getattr(flaw, name) for flaw in group]) for group in (easy, hard)]
-        assert means[0] > 1.2 * means[1], name
+        assert means[0] > 1.15 * means[1], name
 
 
 def test_two_faces_in_one_picture(cascade):

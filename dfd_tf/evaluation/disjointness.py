@@ -1,0 +1,36 @@
+"""Whether the images of another dataset are new to a run, by the sha256 of their media files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipelines.errors import DfdError
+from pipelines.records.manifest import Manifest, load_manifest
+from pipelines.records.shards import iter_records
+
+
+def media_digests(records: Path, manifest: Manifest, splits: Iterable[str]) -> set[str]:
+    """Returns the sha256 of every media file with a record in these splits.
+
+    Raises:
+        DatasetError: A shard is damaged.
+    """
+    shards = [shard for split in splits for shard in manifest.split_shards(split)]
+    return {record.sha256 for shard in shards for record in iter_records(records / shard.file)}
+
+
+def num_seen(
+    records: Path, manifest: Manifest, split: str, training: Path, seen_splits: Iterable[str]
+) -> int | None:
+    """Counts the media files of a split that are in some splits of the training records as well.
+
+    Within one dataset the manifest's split proof answers that.
+
+    Returns:
+        The number; None where the training records are not there any more to be looked at.
+    """
+    try:
+        trained = load_manifest(training)
+    except DfdError:
+        return None
+    seen = media_digests(training, trained, seen_splits)
+    return len(seen & media_digests(records, manifest, [split]))

@@ -1,0 +1,96 @@
+"""Aggregation of faces to images to videos, by hand and against a plain dictionary."""
+
+import numpy as np
+import pytest
+from evaluation_samples import face_samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from dfd_tf.evaluation.samples import cluster_names, image_level, video_level
+from pipelines.errors import DatasetError, ModelFileError
+
+
+def test_faces_become_images_by_maximum_in_first_seen_order():
+    faces = face_samples([1.0, 5.0, -2.0, -3.0], [1, 1, 0, 0], keys=["b", "b", "a", "a"])
+    images = image_level(faces)
+    assert images.level == "image"
+    assert images.keys.tolist() == ["b", "a"]
+    assert images.scores.tolist() == [5.0, -2.0]
+    assert images.labels.tolist() == [1, 0]
+
+
+def test_frames_become_videos_by_mean_and_stills_stay_out():
+    faces = face_samples(
+        [1.0, 3.0, 2.0, 8.0, 9.0],
+        [1, 1, 1, 0, 0],
+        keys=["v#0", "v#0", "v#9", "w#0", "still"],
+        videos=["v", "v", "v", "w", ""],
+    )
+    videos = video_level(image_level(faces))
+    assert videos.keys.tolist() == ["v", "w"]
+    # The most suspicious face of each frame, then the mean over frames: (3 + 2) / 2.
+    assert videos.scores.tolist() == [2.5, 8.0]
+    assert video_level(image_level(face_samples([1.0], [0]))) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.floats(-9, 9)), min_size=1))
+def test_aggregation_equals_a_dictionary(rows):
+    expected = {}
+    for video, frame, score in rows:
+        frames = expected.setdefault(f"v{video}", {})
+        frames[frame] = max(score, frames.get(frame, -np.inf))
+    faces = face_samples(
+        [score for *_, score in rows],
+        [video % 2 for video, *_ in rows],
+        keys=[f"v{video}#{frame}" for video, frame, _ in rows],
+        videos=[f"v{video}" for video, *_ in rows],
+    )
+    videos = video_level(image_level(faces))
+    assert dict(zip(videos.keys.tolist(), videos.scores, strict=True)) == pytest.approx(
+        {video: np.mean(list(frames.values())) for video, frames in expected.items()}
+    )
+
+
+def test_composite_keys_keep_equally_named_folders_apart():
+    # Two manipulations of the same originals; both name their folder by the original.
+    methods = ["easy"] * 4 + ["hard"] * 4 + [""] * 4
+    folders = ["000", "001", "002", "003"] * 3
+    scores = np.array([9.0, 9, 9, 9, -1, -1, -1, 2, 0, 0, 0, 1])
+    labels = np.array([1] * 8 + [0] * 4)
+    composite = [f"ff/{m or 'real'}/{f}" for m, f in zip(methods, folders, strict=True)]
+    merged = [f"{'fake' if m else 'real'}/{f}" for m, f in zip(methods, folders, strict=True)]
+    keys = [f"{name}#0" for name in composite]
+
+    def video_auc(videos):
+        found = video_level(image_level(face_samples(scores, labels, keys=keys, videos=videos)))
+        return len(found), roc_auc_score(found.labels, found.scores)
+
+    # 5 of 8 fakes are above every real, three below all: 20 of 32 pairs.
+    assert video_auc(composite) == (12, 20 / 32)
+    assert video_auc(merged) == (8, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "videos", "level"),
+    [(["a", "a"], None, "image a"), (["a", "b"], ["v", "v"], "video v")],
+)
+def test_one_label_an_image_and_a_video(keys, videos, level):
+    faces = face_samples([1.0, 2.0], [0, 1], keys=keys, videos=videos)
+    with pytest.raises(DatasetError, match=f"{level} holds faces of different labels"):
+        video_level(image_level(faces))
+
+
+def test_f08_scores_that_are_not_finite_are_an_error():
+    with pytest.raises(ModelFileError, match="1 scores are not finite, .* that of image1"):
+        face_samples([1.0, float("nan")], [0, 1])
+
+
+def test_clusters_are_persons_then_videos_then_images():
+    names = cluster_names(
+        ["v", "v", "w", "", ""], ["ann", "bob", "", "ann", ""], ["1", "2", "3", "4", "5"]
+    )
+    assert names.tolist() == [
+        "identity:ann", "identity:ann", "video:w", "identity:ann", "image:5",
+    ]  # fmt: skip
