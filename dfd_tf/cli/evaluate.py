@@ -1,10 +1,12 @@
 """`dfd-tf evaluate`: figures with intervals, plots, and a report folder below the run."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+FILE_WIDTH = 200
 COLUMNS = {
     "dataset": "dataset",
     "split": "split",
@@ -67,7 +69,9 @@ def command(
         from rich.console import Console
 
         title = escape(f"{run} at {operating_point!r}")
-        Console().print(figures_table(title, rows, COLUMNS))
+        # Files and pipes have no width of their own; at rich's 80 columns figures would be cut.
+        console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+        console.print(figures_table(title, rows, COLUMNS))
 
 
 def summary_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:

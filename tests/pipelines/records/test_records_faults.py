@@ -128,6 +128,17 @@ def test_b05_a_flipped_bit_is_placed(folder, base, offset, reason):
     refuses(folder, f"{VICTIM}: record 2 at byte {places[2]}: {reason}", deep=True)
 
 
+def test_b05_other_records_with_right_checksums_are_found(folder):
+    # A-12 too: nothing but the digest can tell that somebody put in other values.
+    records = list(iter_records(folder / VICTIM))
+    changed = [replace(record, face_score=2.5) for record in records]
+    size = (folder / VICTIM).stat().st_size
+    (folder / VICTIM).write_bytes(b"".join(frame(encode_record(record)) for record in changed))
+    assert (folder / VICTIM).stat().st_size == size
+    verify_records(folder, deep=False)
+    refuses(folder, f"{VICTIM}: not the bytes that were written .sha256.", deep=True)
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_b05_any_byte_changed_is_found(pristine, tmp_path_factory, data):
