@@ -1,6 +1,7 @@
 """From a YAML file and `--set a.b=c` overrides to a frozen `Experiment`."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from dfd_tf.config.experiment import Experiment
-from pipelines.errors import InputError
+from pipelines.errors import InputError, printable
 
 
 def shipped_configs() -> list[str]:
@@ -47,6 +48,7 @@ def dump_experiment(experiment: Experiment) -> str:
     return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
 
 
+@cache
 def experiment_json_schema() -> dict[str, Any]:
     """Returns the JSON schema of the YAML files, for editors."""
     return Experiment.model_json_schema()
@@ -113,7 +115,7 @@ def _index(target: list[Any], key: str, path: str, override: str) -> int:
 
 def _problems(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False):
-        path = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        path = printable(".".join(str(part) for part in problem["loc"])) or "(top level)"
         if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
             yield f"{path}: unknown key (allowed: {', '.join(_allowed(problem['loc']))})"
         elif problem["type"] == "missing":
