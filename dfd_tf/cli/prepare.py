@@ -85,7 +85,12 @@ def command(
         seed=seed,
         limits=MediaLimits(max_image_bytes=max_bytes, max_pixels=max_pixels),
         faces=FaceSettings(
-            detector=faces, model=yunet_model, min_size=min_face, margin=margin, align=align
+            detector=faces,
+            model=yunet_model,
+            min_size=min_face,
+            margin=margin,
+            align=align,
+            eyes=align and faces == "haar",
         ),
         crop=CropSettings(size=size, format=crop_format, quality=quality),
     )
