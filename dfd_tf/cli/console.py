@@ -1,5 +1,6 @@
 """What the commands show on stderr: progress bars, tables, warnings."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
+FILE_WIDTH = 200
+"""Columns of tables in files and pipes, which have no width of their own; rich takes 80 there."""
+
 stderr = Console(stderr=True)
+
+
+def results_console() -> Console:
+    """Makes the console of tables on stdout."""
+    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def warn(message: str) -> None:

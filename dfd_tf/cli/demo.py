@@ -31,7 +31,7 @@ def command(out: Path, quick: bool) -> None:
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 
     start_tensorflow()
-    from dfd_tf.cli.console import figures_table, stderr
+    from dfd_tf.cli.console import figures_table, results_console, stderr
 
     records = out / "records"
     _say(stderr, "1/4", "rendering faces and preparing records")
@@ -45,9 +45,7 @@ def command(out: Path, quick: bool) -> None:
     _render_new_files(new)
     for detector in DETECTORS:
         _predict(out / "runs" / detector, new, out / f"predictions_{detector}.csv")
-    from rich.console import Console
-
-    console = Console()
+    console = results_console()
     console.print(figures_table("Test split, rendered faces", rows, RUN_COLUMNS))
     for place, what in (
         (out / "runs" / "spatial" / "reports", "plots and metrics of each run (reports/)"),

@@ -1,12 +1,10 @@
 """`dfd-tf evaluate`: figures with intervals, plots, and a report folder below the run."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-FILE_WIDTH = 200
 COLUMNS = {
     "dataset": "dataset",
     "split": "split",
@@ -46,7 +44,7 @@ def command(
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 
     start_tensorflow()
-    from dfd_tf.cli.console import figures_table, progress_bar, stderr, warn
+    from dfd_tf.cli.console import figures_table, progress_bar, results_console, stderr, warn
     from dfd_tf.evaluation.evaluate_run import evaluate_run
     from dfd_tf.inference.prediction import operating_point as check_operating_point
     from dfd_tf.inference.predictor import load_predictor
@@ -66,11 +64,8 @@ def command(
     if output_format == "json":
         click.echo(json.dumps(results, indent=2))
     else:
-        from rich.console import Console
-
         title = escape(f"{run} at {operating_point!r}")
-        # Files and pipes have no width of their own; at rich's 80 columns figures would be cut.
-        console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+        console = results_console()
         console.print(figures_table(title, rows, COLUMNS))
 
 
