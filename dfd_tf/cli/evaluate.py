@@ -46,14 +46,26 @@ def command(
     start_tensorflow()
     from dfd_tf.cli.console import figures_table, progress_bar, results_console, stderr, warn
     from dfd_tf.evaluation.evaluate_run import evaluate_run
+    from dfd_tf.inference.prediction import missing_threshold
     from dfd_tf.inference.prediction import operating_point as check_operating_point
     from dfd_tf.inference.predictor import load_predictor
+    from pipelines.errors import InputError
+    from pipelines.records.manifest import load_manifest
 
     predictor = load_predictor(run)
     check_operating_point(predictor, operating_point)
+    reason = missing_threshold(predictor, operating_point)
+    if reason is not None:
+        warn(escape(reason))
+    folders = data or (predictor.records,)
+    for folder in folders:
+        if not any(shard.records for shard in load_manifest(folder).split_shards(split)):
+            raise InputError(
+                f"{folder}: its {split} split is empty; prepare more people, or use another --split"
+            )
     rows: list[dict[str, Any]] = []
     results = []
-    for folder in data or (predictor.records,):
+    for folder in folders:
         with progress_bar(escape(f"scoring {folder.name}")) as progress:
             evaluation, files = evaluate_run(predictor, folder, split, operating_point, progress)
         results.append(evaluation.figures)

@@ -47,7 +47,7 @@ def command(
     from dfd_tf.cli.console import progress_bar, stderr, warn
     from dfd_tf.inference.media_faces import list_files
     from dfd_tf.inference.output import open_output
-    from dfd_tf.inference.prediction import UNCALIBRATED, predict_files
+    from dfd_tf.inference.prediction import missing_threshold, predict_files
     from dfd_tf.inference.prediction import operating_point as find_operating_point
     from dfd_tf.inference.predictor import load_predictor
     from pipelines.errors import InputError, printable
@@ -57,8 +57,9 @@ def command(
         raise InputError(f"{printable(', '.join(paths))}: no files there")
     predictor = load_predictor(run).with_faces(faces, yunet_model)
     threshold = find_operating_point(predictor, operating_point)
-    if threshold is None:
-        warn(UNCALIBRATED)
+    reason = missing_threshold(predictor, operating_point)
+    if reason is not None:
+        warn(reason)
     num_threads = threads or len(os.sched_getaffinity(0))
     counts = {"ok": 0, "no_face": 0, "error": 0}
     num_truncated = 0

@@ -70,10 +70,12 @@ def command(
     `synthetic[:IDENTITIES[:SEED]]`. A stopped run goes on where it was when called again. Exits
     with 3 when some items could not be used; they are listed in the manifest by cause.
     """
-    from dfd_tf.cli.console import stderr
+    from dfd_tf.cli.console import stderr, warn
     from dfd_tf.cli.inspect import print_manifest
     from dfd_tf.cli.prepare_report import PrepareProgress
+    from pipelines.errors import Cause
     from pipelines.executors import LocalExecutor
+    from pipelines.media_item import SPLITS
     from pipelines.prepare import prepare
     from pipelines.settings import CropSettings, FaceSettings, MediaLimits, PrepareSettings
     from pipelines.sources.registry import open_source
@@ -104,7 +106,13 @@ def command(
         )
     print_manifest(manifest, stderr)
     stderr.print(f"records: {out}", highlight=False, soft_wrap=True)
-    return 3 if manifest.failures else 0
+    for split, share in zip(SPLITS, settings.splits or (), strict=False):
+        if share and not any(shard.records for shard in manifest.split_shards(split)):
+            warn(f"the {split} split is empty: there are too few groups that share nothing")
+    if not manifest.split_proof["leak_free"]:
+        warn("`train` refuses splits that share content; --on-overlap drop drops their train side")
+    # Dropping overlaps was asked for; it is counted, but no failure.
+    return 3 if manifest.failures.keys() - {Cause.OVERLAP} else 0
 
 
 def _fractions(text: str) -> tuple[float, float, float] | None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dfd_tf.inference.prediction import FilePrediction
+from dfd_tf.inference.prediction import operating_point as find_operating_point
 from dfd_tf.inference.predictor import Predictor
 from pipelines.errors import InputError, printable
 
@@ -69,22 +70,27 @@ def open_output(
 
 def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
     """What every result carries, so that it can be read without the run."""
-    promised = None
-    if predictor.calibration is not None:
-        promised = predictor.calibration.threshold(operating_point).target_fpr
+    threshold = find_operating_point(predictor, operating_point)
+    unset = "not set" if predictor.calibration else "uncalibrated"
     return {
-        "operating_point": operating_point if predictor.calibration else "uncalibrated",
-        "promised_fpr": promised,
+        "operating_point": operating_point if threshold else unset,
+        "promised_fpr": threshold.target_fpr if threshold else None,
         "detector": predictor.model.detector,
         "model": predictor.model.sha256[:16],
         "pretrained": predictor.model.pretrained,
     }
 
 
+def _row(result: FilePrediction, facts: dict[str, object]) -> dict[str, object]:
+    """One result with what makes it readable alone; the promise is made for single images."""
+    row = {**asdict(result), **facts}
+    return row | {"promised_fpr": None} if result.kind == "video" else row
+
+
 @contextmanager
 def _json_lines(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
     def write(result: FilePrediction) -> None:
-        file.write(json.dumps({**asdict(result), **facts}, ensure_ascii=False) + "\n")
+        file.write(json.dumps(_row(result, facts), ensure_ascii=False) + "\n")
         file.flush()
 
     yield write
@@ -96,7 +102,7 @@ def _csv(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
     writer.writeheader()
 
     def write(result: FilePrediction) -> None:
-        row = {**asdict(result), **facts, "num_faces": len(result.faces)}
+        row = _row(result, facts) | {"num_faces": len(result.faces)}
         writer.writerow(row | {"notes": "; ".join(result.notes)})
         file.flush()
 

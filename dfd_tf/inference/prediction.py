@@ -56,17 +56,26 @@ class FilePrediction:
 
 
 def operating_point(predictor: Predictor, name: str) -> Threshold | None:
-    """Returns the named threshold, None for a run without calibration.
+    """Returns the named threshold; None where `missing_threshold` says why there is none.
 
     Raises:
-        InputError: The run is calibrated, but not for this operating point.
+        InputError: There is no operating point of this name.
     """
-    if predictor.calibration is None:
+    calibration = predictor.calibration
+    if calibration is None or name in calibration.missing:
         return None
     try:
-        return predictor.calibration.threshold(name)
+        return calibration.threshold(name)
     except KeyError as error:
         raise InputError(f"{predictor.run}: --operating-point {error.args[0]}") from None
+
+
+def missing_threshold(predictor: Predictor, name: str) -> str | None:
+    """Says why there are no verdicts at an operating point; None where there are."""
+    if predictor.calibration is None:
+        return UNCALIBRATED
+    reason = predictor.calibration.missing.get(name)
+    return reason and f"no verdicts: operating point {name} was not set: {reason}"
 
 
 def predict_files(

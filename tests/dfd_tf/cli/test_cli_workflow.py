@@ -334,3 +334,32 @@ def test_doctor_reports_as_json(capsys):
     assert run(["doctor", "--format", "json"]) == 0
     checks = json.loads(capsys.readouterr().out)
     assert {check["area"] for check in checks} >= {"machine", "packages", "tensorflow", "faces"}
+
+
+def test_an_operating_point_too_strict_for_the_data_leaves_scores(
+    tiny_run, mixed_files, tmp_path, capsys
+):
+    """Twenty real validation images cannot promise 1 %: scores stay, verdicts do not."""
+    copy = tmp_path / tiny_run.name
+    shutil.copytree(tiny_run, copy)
+    assert run(["evaluate", str(copy), "--format", "json", "--operating-point", "strict"]) == 0
+    output = capsys.readouterr()
+    assert "strict was not set" in output.err
+    (figures,) = json.loads(output.out)
+    assert figures["levels"]["image"]["ranking"]["auc"]["value"] is not None
+    code = run(["predict", str(copy), str(mixed_files / "a good.jpg"), "--format", "jsonl",
+                "--operating-point", "strict"])  # fmt: skip
+    row = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert row["score"] is not None
+    assert row["label"] is row["promised_fpr"] is None
+
+
+def test_evaluate_names_an_empty_split_before_it_starts(tiny_run, tmp_path, capsys):
+    records = tmp_path / "few"
+    assert run(["prepare", "synthetic:4", "--out", str(records), "--size", "48"]) == 0
+    assert "the test split is empty" in capsys.readouterr().err
+    assert run(["evaluate", str(tiny_run), "--data", str(records)]) == 2
+    error = capsys.readouterr().err
+    assert "few: its test split is empty" in error
+    assert error.count("\n") == 1
