@@ -83,7 +83,7 @@ def main() -> None:
 def bare_step(experiment: Experiment, records: Path) -> Callable[[], Any]:
     """Returns a call that runs one compiled training step on one batch in memory."""
     devices = open_devices(experiment.training)
-    one_class = detector_class(experiment.detector.name).one_class
+    one_class = detector_class(experiment.detector.name).is_one_class(experiment.detector)
     data = open_training_data(records, experiment, one_class=one_class)
     phase = experiment.detector.phases[0]
     set_seeds(experiment.seed)

@@ -6,7 +6,6 @@ real and fake images has the same distribution by construction.
 """
 
 import math
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -20,6 +19,7 @@ from pipelines.augment_ops import (
     rescale,
     warp,
 )
+from pipelines.draws import Draws
 from pipelines.settings import AugmentSettings
 
 _NUM_DRAWS = 32
@@ -41,7 +41,7 @@ def augment(image: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf.
     """
     if image.dtype == tf.uint8:
         image = tf.cast(image, tf.float32) * (1.0 / 255.0)
-    draws = _Draws(seed)
+    draws = Draws(seed, _NUM_DRAWS)
     image = _geometry(image, draws, settings)
     if settings.brightness or settings.contrast or settings.saturation or settings.hue:
         image = adjust_colour(
@@ -74,7 +74,7 @@ def augment(image: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf.
     return image
 
 
-def _geometry(image: tf.Tensor, draws: "_Draws", settings: AugmentSettings) -> tf.Tensor:
+def _geometry(image: tf.Tensor, draws: Draws, settings: AugmentSettings) -> tf.Tensor:
     low, high = settings.crop_scale
     side = tf.sqrt(draws.between(low, high))
     left, top = draws.between(0.0, 1.0 - side), draws.between(0.0, 1.0 - side)
@@ -91,26 +91,3 @@ def _geometry(image: tf.Tensor, draws: "_Draws", settings: AugmentSettings) -> t
     return tf.cond(
         rotate, resampled, lambda: tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
     )
-
-
-class _Draws:
-    """Hands out the uniform numbers of one example, in the order they are asked for."""
-
-    def __init__(self, seed: tf.Tensor) -> None:
-        numbers = tf.random.stateless_uniform((_NUM_DRAWS,), seed, alg="philox")
-        self._numbers = iter(tf.unstack(numbers))
-
-    def between(self, low: float | tf.Tensor, high: float | tf.Tensor) -> tf.Tensor:
-        return low + (high - low) * next(self._numbers)
-
-    def integer(self, low: int, high: int) -> tf.Tensor:
-        """Int32, both ends included."""
-        return low + tf.cast(next(self._numbers) * float(high - low + 1), tf.int32)
-
-    def chance(self, probability: float) -> tf.Tensor:
-        return next(self._numbers) < probability
-
-    def maybe(
-        self, probability: float, step: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor
-    ) -> tf.Tensor:
-        return tf.cond(self.chance(probability), lambda: step(image), lambda: image)

@@ -105,6 +105,11 @@ def adjust_colour(
     return tf.reshape(tf.matmul(pixels, matrix, transpose_b=True) + shift, tf.shape(image))
 
 
+def to_pixels(image: tf.Tensor) -> tf.Tensor:
+    """Rounds float32 in [0, 1] of any shape to uint8."""
+    return tf.saturate_cast(tf.round(image * 255.0), tf.uint8)
+
+
 def jpeg_round_trip(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     """Encodes as JPEG (4:2:0, as most software does) and decodes; values land on 1/255 steps.
 
@@ -112,7 +117,7 @@ def jpeg_round_trip(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
         image: Float32 (height, width, 3) in [0, 1].
         quality: Int32 in [1, 100].
     """
-    pixels = tf.saturate_cast(tf.round(image * 255.0), tf.uint8)
+    pixels = to_pixels(image)
     encoded = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=quality)
     decoded = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(tf.cast(decoded, tf.float32) * (1.0 / 255.0), image.shape)

@@ -1,4 +1,4 @@
-"""Record shards to batches: images float32 RGB (batch, size, size, 3) in [0, 1], and targets.
+"""Record shards to batches: images uint8 RGB (batch, size, size, 3), and targets.
 
 Training batches go on over epochs without end, their order a pure function of (seed, epoch); the
 last batch of an epoch holds what is left and never mixes epochs. Evaluation batches are one pass
@@ -16,7 +16,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from pipelines.augment import augment
+from pipelines.augment_ops import to_pixels
 from pipelines.decoding import IMAGE_KEYS, decode_batch
+from pipelines.errors import InputError
+from pipelines.media_item import FAKE
+from pipelines.pseudo_fakes import Examples, with_pairs, with_replacements
 from pipelines.records.manifest import Manifest
 from pipelines.records.reader import feature_spec
 from pipelines.records.verification import verify_records
@@ -29,10 +33,11 @@ from pipelines.sampling import (
     encoded_name,
     seed_from,
 )
-from pipelines.settings import BatchSettings
+from pipelines.settings import BatchSettings, PseudoFakeSettings
 
 _MAX_PARALLEL = 16  # batches decoded at once: memory, not speed, is the limit
 _PREFETCH = 1  # the parallel map holds finished batches of its own
+_LARGEST_BATCH = 2**32
 _TARGET_KEYS = ("image/class/label", "media/domain")
 
 
@@ -41,7 +46,9 @@ class Batches:
     """Batches and how many there are.
 
     Args:
-        dataset: Yields `(images, {"label": int32 (batch,), "domain": int32 (batch,)})`.
+        dataset: Yields `(images, {"label": int32 (batch,), "domain": int32 (batch,)})`; with
+            pseudo-fakes the targets also hold `family`, int32 (batch,): 0 an image of the dataset,
+            1 the first of PSEUDO_FAKE_FAMILIES.
         steps_per_epoch: Batches in one pass over the examples.
         num_examples: Examples in one pass, over all workers.
     """
@@ -67,18 +74,24 @@ def training_batches(
     An epoch has as many examples as there are eligible records, also when sampling is balanced:
     then small groups repeat in new orders and large ones go on where the epoch before left off.
 
+    With pseudo-fakes, records without fakes give batches of pairs: half a batch is read, each image
+    is followed by its pseudo-fake, and both count as examples. Where there are fakes, a share of
+    them is replaced by pseudo-fakes of real images in the same batch.
+
     Args:
         folder: Record folder.
         manifest: Its manifest.
-        settings: Batch size, sampling, augmentation.
+        settings: Batch size, sampling, pseudo-fakes, augmentation.
         split: Split to train on.
         first_epoch: Epoch to start with.
         skip_steps: Batches of that epoch to leave out: a resume in mid-epoch.
-        domains: Names of the domains used; empty: all.
+        domains: Names of the domains used; empty: all. Domain ids count these, in the order of
+            the manifest, whether or not the split has images of each.
         shard: `(index, count)`: this worker's part of every batch.
 
     Raises:
         DatasetError: No eligible records, or a domain the data does not have.
+        InputError: A batch of pairs of an odd size.
         ValueError: The batches cannot be divided among the workers.
     """
     index, count = shard
@@ -86,7 +99,9 @@ def training_batches(
     sampler = Sampler(
         folder, manifest, split, groups, settings.balance, settings.shuffle_buffer, settings.seed
     )
-    num_examples, batch_size = sampler.num_examples, settings.batch_size
+    paired = settings.pseudo_fakes is not None and all(group.label != FAKE for group in groups)
+    num_examples = sampler.num_examples
+    batch_size = _paired_size(settings.batch_size) if paired else settings.batch_size
     last_batch = (num_examples - 1) % batch_size + 1
     if batch_size % count or last_batch < count:
         raise ValueError(
@@ -98,32 +113,43 @@ def training_batches(
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         start = tf.where(epoch == first_epoch, tf.constant(skip_steps * batch_size, tf.int64), 0)
-        places = tf.data.Dataset.range(start, num_examples)
-        examples = tf.data.Dataset.zip(sampler.epoch(epoch, start), places)
+        examples = sampler.epoch(epoch, start)
         if count > 1:
-            examples = examples.filter(lambda _, place: place % count == index)
+            examples = examples.shard(count, index)
+        first_places = tf.data.Dataset.range(start, num_examples, batch_size)
         epochs = tf.data.Dataset.from_tensors(epoch).repeat()
-        return tf.data.Dataset.zip(examples.batch(batch_size // count), epochs)
+        return tf.data.Dataset.zip(examples.batch(batch_size // count), first_places, epochs)
 
     needed = {key: feature_spec()[key] for key in (*IMAGE_KEYS, *_TARGET_KEYS)}
+    vocabulary = _used(manifest.domains, domains)
     image_seed = seed_from(settings.seed, "augmentation")
+    pseudo_fakes_seed = seed_from(settings.seed, "pseudo-fakes")
 
     def finish(
-        examples: tuple[tf.Tensor, tf.Tensor], epoch: tf.Tensor
+        serialized: tf.Tensor, first_place: tf.Tensor, epoch: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        serialized, places = examples
         parsed = tf.io.parse_example(serialized, needed)
         images = decode_batch(parsed, batch_size // count, settings.image_size)
+        targets = _targets(parsed, list(groups), vocabulary)
+        places = first_place + index + count * tf.range(tf.size(serialized, tf.int64))
+        # Adding the epoch to 64 random bits keeps epochs, seeds and purposes apart.
+        if settings.pseudo_fakes is not None:
+            add = with_pairs if paired else with_replacements
+            stream = tf.constant(pseudo_fakes_seed, tf.int64) + epoch
+            images, targets, places = add(
+                Examples(images, targets, places), stream, settings.pseudo_fakes
+            )
         if settings.augment is not None:
-            # Adding the epoch to 64 random bits keeps epochs, seeds and purposes apart.
             stream = tf.fill(tf.shape(places), tf.constant(image_seed, tf.int64) + epoch)
             seeds = tf.stack([stream, places], axis=1)
             images = tf.map_fn(
-                lambda example: augment(example[0], example[1], settings.augment),
+                lambda example: to_pixels(augment(example[0], example[1], settings.augment)),
                 (images, seeds),
-                fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32),
+                fn_output_signature=tf.TensorSpec(images.shape[1:], tf.uint8),
             )
-        return images, _targets(parsed, list(groups), manifest.domains)
+        elif settings.pseudo_fakes is not None:
+            images = to_pixels(images)
+        return images, targets
 
     epochs = tf.data.Dataset.range(first_epoch, ENDLESS)
     dataset = epochs.flat_map(epoch_batches)
@@ -131,7 +157,7 @@ def training_batches(
     # keras fit takes an extra step where it does not know the length: DESIGN.md, trap 16.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     dataset = dataset.apply(endless).prefetch(_PREFETCH).with_options(_options())
-    return Batches(dataset, steps, num_examples)
+    return Batches(dataset, steps, 2 * num_examples if paired else num_examples)
 
 
 def evaluation_batches(
@@ -155,7 +181,8 @@ def evaluation_batches(
         image_size: Side of the images, pixels.
         batch_size: Examples in a batch; the last one holds what is left.
         labels: `all`, `labelled` or `real`.
-        domains: Names of the domains used; empty: all.
+        domains: Names of the domains used; empty: all. Domain ids count these, in the order of
+            the manifest, whether or not the split has images of each.
         with_meta: Yield a third element: every other feature of the records, by its key.
         num_parallel: Batches decoded at once; None: one a core.
 
@@ -167,11 +194,12 @@ def evaluation_batches(
     steps = math.ceil(selection.num_records / batch_size)
     keys = feature_spec() if with_meta else (*IMAGE_KEYS, *_TARGET_KEYS)
     needed = {key: feature_spec()[key] for key in keys}
+    vocabulary = _used(manifest.domains, domains)
 
     def finish(serialized: tf.Tensor) -> tuple[tf.Tensor | dict[str, tf.Tensor], ...]:
         parsed = tf.io.parse_example(serialized, needed)
         images = decode_batch(parsed, batch_size, image_size)
-        targets = _targets(parsed, list(groups), manifest.domains)
+        targets = _targets(parsed, list(groups), vocabulary)
         del parsed["image/encoded"]
         return (images, targets, parsed) if with_meta else (images, targets)
 
@@ -180,6 +208,31 @@ def evaluation_batches(
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     dataset = dataset.prefetch(_PREFETCH).with_options(_options())
     return Batches(dataset, steps, selection.num_records)
+
+
+def with_fixed_pseudo_fakes(
+    batches: Batches, settings: PseudoFakeSettings, num_parallel: int | None = None
+) -> Batches:
+    """Lets each image of one pass be followed by a pseudo-fake, the same in every pass.
+
+    Args:
+        batches: Evaluation batches without fakes or metadata, at most half as large as wanted.
+        settings: Families and their weights; they decide the pictures, no seed does.
+        num_parallel: Batches made at once; None: one a core.
+    """
+    stream = tf.constant(seed_from(0, "fixed pseudo-fakes"), tf.int64)
+
+    def add(
+        number: tf.Tensor, batch: tuple[tf.Tensor, dict[str, tf.Tensor]]
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        images, targets = batch
+        places = number * _LARGEST_BATCH + tf.range(tf.size(targets["label"], tf.int64))
+        images, targets, _ = with_pairs(Examples(images, targets, places), stream, settings)
+        return to_pixels(images), targets
+
+    dataset = batches.dataset.enumerate().map(add, num_parallel_calls=_parallelism(num_parallel))
+    dataset = dataset.prefetch(_PREFETCH).with_options(_options())
+    return Batches(dataset, batches.steps_per_epoch, 2 * batches.num_examples)
 
 
 @contextmanager
@@ -199,6 +252,11 @@ def naming_bad_records(folder: Path) -> Iterator[None]:
         raise
 
 
+def _used(known: tuple[str, ...], domains: Sequence[str]) -> tuple[str, ...]:
+    """The domains used, in the order of their ids."""
+    return tuple(name for name in known if not domains or name in domains)
+
+
 def _targets(
     parsed: dict[str, tf.Tensor], groups: list[Group], domains: tuple[str, ...]
 ) -> dict[str, tf.Tensor]:
@@ -216,6 +274,15 @@ def _targets(
             "label": tf.cast(label, tf.int32),
             "domain": tf.argmax(matches, axis=1, output_type=tf.int32),
         }
+
+
+def _paired_size(batch_size: int) -> int:
+    if batch_size % 2:
+        raise InputError(
+            f"data.batch_size {batch_size}: pairs of a real image and its pseudo-fake need an even"
+            " one"
+        )
+    return batch_size // 2
 
 
 def _parallelism(num_parallel: int | None) -> int:

@@ -12,13 +12,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipelines.errors import InputError
+from pipelines.errors import DfdError, InputError, printable
 from pipelines.media_item import SPLITS
 from pipelines.records.files import remove_temporary_files, write_atomically
-from pipelines.records.manifest import MANIFEST_NAME
+from pipelines.records.manifest import MANIFEST_NAME, load_manifest
 from pipelines.records.schema import DATASET_NAME
 
 WORK = ".prepare"
+MEDIA = "media"
 PLAN = "plan.json"
 TFDS_FILES = ("dataset_info.json", "features.json")
 
@@ -79,6 +80,16 @@ class OutputFolder:
         for path in self.work.glob("*.json"):
             path.unlink()
 
+    def holds_records(self) -> bool:
+        """Whether `prepare` has written here; any program may write a manifest.json."""
+        if (self.work / PLAN).exists() or self._records():
+            return True
+        try:
+            load_manifest(self.path)
+        except DfdError:
+            return False
+        return True
+
     def sort_tfds_splits(self) -> None:
         """Puts the splits of dataset_info.json in order, for equal bytes.
 
@@ -118,8 +129,11 @@ def open_output(path: Path, *, overwrite: bool) -> Iterator[OutputFolder]:
         overwrite: Delete the records it holds.
 
     Raises:
-        InputError: Another process writes to it, or it cannot be written.
+        InputError: Another process writes to it, it cannot be written, or it is to be overwritten
+            and holds files but no records.
     """
+    if overwrite:
+        _refuse_strangers(path)
     work = path / WORK
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -141,6 +155,19 @@ def open_output(path: Path, *, overwrite: bool) -> Iterator[OutputFolder]:
     finally:
         _remove_leftovers(path)  # of workers that were ended in the middle of a shard
         lock.release()
+
+
+def _refuse_strangers(path: Path) -> None:
+    if OutputFolder(path).holds_records() or not path.is_dir():
+        return
+    # Sources without files of their own have put theirs under `media` already.
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in (WORK, MEDIA))
+    if others:
+        raise InputError(
+            f"{path}: holds no records to overwrite, but {printable(others[0])}"
+            + (f" and {len(others) - 1} more" if len(others) > 1 else "")
+            + "; name another folder"
+        )
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -70,11 +70,9 @@ def eligible_groups(
     for key, number in manifest.counts()[split].items():
         label, domain = key.split("|", 1)
         groups[Group(domain, int(label))] = number
-    known = sorted({group.domain for group in groups})
-    if unknown := sorted(set(domains) - set(known)):
-        raise DatasetError(
-            f"{manifest.name}: split {split!r} has no domain {', '.join(unknown)}, only {known}"
-        )
+    if unknown := sorted(set(domains) - set(manifest.domains)):
+        known = list(manifest.domains)
+        raise DatasetError(f"{manifest.name}: no domain {', '.join(unknown)}, only {known}")
     chosen = {
         group: number
         for group, number in sorted(groups.items())

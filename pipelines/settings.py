@@ -156,6 +156,49 @@ class AugmentSettings:
     cutout_size: tuple[float, float] = (0.1, 0.3)
 
 
+PSEUDO_FAKE_FAMILIES = ("self_blend", "splice", "resample")
+"""In the order of the targets' `family`: 1 is the first, 0 an image of the dataset."""
+
+
+@dataclass(frozen=True)
+class PseudoFakeSettings:
+    """Fakes made of real images while training (`pipelines.blending`).
+
+    Args:
+        self_blend: Weight of the family: a face blended over itself.
+        splice: Likewise: a part of another face of the batch.
+        resample: Likewise: traces of resampling and of generators' upsampling.
+        share: Records that hold fakes: probability that one is replaced by a pseudo-fake.
+        strength: Factor on the change of colours and detail; 1 is that of the paper.
+        change_real: Self-blends: probability that the change of colours and detail falls on the
+            pair's real image, with the face pasted into it unchanged.
+        parts: Share of masks that cover eyes, nose and mouth in any combination.
+        border: Range of the width of the masks' borders, eye distances.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
+
+    self_blend: float = 1.0
+    splice: float = 0.0
+    resample: float = 0.0
+    share: float = 0.5
+    strength: float = 1.0
+    change_real: float = 0.5
+    parts: float = 0.4
+    border: tuple[float, float] = (0.04, 0.5)
+
+    def __post_init__(self) -> None:
+        weights = (self.self_blend, self.splice, self.resample)
+        if min(weights) < 0.0 or sum(weights) <= 0.0:
+            raise ValueError("pseudo-fakes: weights are not negative, and one is above zero")
+        if not all(0.0 <= value <= 1.0 for value in (self.share, self.change_real, self.parts)):
+            raise ValueError("pseudo-fakes: share, change_real and parts lie in [0, 1]")
+        if not 0.0 < self.strength <= 2.0:
+            raise ValueError(f"pseudo-fakes: strength {self.strength}, expected above 0, up to 2")
+        if not 0.0 < self.border[0] <= self.border[1]:
+            raise ValueError(f"pseudo-fakes: border {self.border}, expected 0 < low <= high")
+
+
 @dataclass(frozen=True)
 class BatchSettings:
     """How shards become training batches.
@@ -169,6 +212,7 @@ class BatchSettings:
         shuffle_buffer: Records held for shuffling, on top of shuffling the shards.
         seed: Seed of order and augmentation.
         augment: Degradations of the training images, None for none.
+        pseudo_fakes: Fakes to make of the real images, None for none.
         num_parallel: Parallel decoders; None: one a core.
     """
 
@@ -179,4 +223,5 @@ class BatchSettings:
     shuffle_buffer: int = 2048
     seed: int = 0
     augment: AugmentSettings | None = None
+    pseudo_fakes: PseudoFakeSettings | None = None
     num_parallel: int | None = None

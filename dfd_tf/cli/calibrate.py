@@ -11,7 +11,8 @@ import click
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Record folder; default: the training data."
 )
-def command(run: str, data: Path | None) -> None:
+@click.option("--force", is_flag=True, help="Replace one that rests on more real images, too.")
+def command(run: str, data: Path | None, force: bool) -> None:
     """Fit thresholds and probabilities of RUN on the validation split and store them with it.
 
     Training does this at its end; call it again after preparing better validation data. The
@@ -23,10 +24,13 @@ def command(run: str, data: Path | None) -> None:
 
     start_tensorflow()
     from dfd_tf.cli.console import progress_bar, warn
+    from dfd_tf.config.run_directory import RunDirectory
     from dfd_tf.evaluation.calibrate import calibrate_run
 
     with progress_bar("scoring validation data") as progress:
-        calibration = calibrate_run(run, data, progress)
+        calibration = calibrate_run(run, data, progress, force=force)
+    for caveat in RunDirectory(run).read_model().caveats:
+        warn(escape(caveat))
     for name, reason in calibration.missing.items():
         warn(escape(f"operating point {name} was not set: {reason}"))
     if calibration.probability is None:

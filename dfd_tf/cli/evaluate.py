@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from pipelines.errors import printable
+
 COLUMNS = {
     "dataset": "dataset",
     "split": "split",
@@ -28,10 +30,21 @@ COLUMNS = {
     help="Record folder; may be given several times. Default: the training data.",
 )
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True)
+@click.option(
+    "--domain",
+    "domains",
+    multiple=True,
+    help="Only images of this domain, in a report of its own; may be given several times.",
+)
 @click.option("--operating-point", default="balanced", show_default=True)
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
 def command(
-    run: str, data: tuple[Path, ...], split: str, operating_point: str, output_format: str
+    run: str,
+    data: tuple[Path, ...],
+    split: str,
+    domains: tuple[str, ...],
+    operating_point: str,
+    output_format: str,
 ) -> None:
     """Judge RUN on the test split of one or more record folders.
 
@@ -67,7 +80,9 @@ def command(
     results = []
     for folder in folders:
         with progress_bar(escape(f"scoring {folder.name}")) as progress:
-            evaluation, files = evaluate_run(predictor, folder, split, operating_point, progress)
+            evaluation, files = evaluate_run(
+                predictor, folder, split, operating_point, progress, domains=domains
+            )
         results.append(evaluation.figures)
         rows += summary_rows(evaluation.figures)
         for warning in evaluation.figures["warnings"]:
@@ -82,17 +97,23 @@ def command(
 
 
 def summary_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a level, for rich's table: names in brackets are escaped."""
+    """One row a level, then one a domain where there are several, for rich's table.
+
+    Names in brackets are escaped.
+    """
     from rich.markup import escape
 
     rows = []
     for level, values in figures["levels"].items():
         decisions = values.get("decisions", {}).get(figures["operating_point"], {})
+        origin = {
+            "run": escape(Path(figures["run"]).name),
+            "dataset": escape(figures["dataset"]),
+            "split": figures["split"],
+        }
         rows.append(
             {
-                "run": escape(Path(figures["run"]).name),
-                "dataset": escape(figures["dataset"]),
-                "split": figures["split"],
+                **origin,
                 "level": level,
                 "n": f"{values['num_real']} + {values['num_fake']}",
                 "positive_rate": values["positive_rate"],
@@ -101,4 +122,16 @@ def summary_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
                 "fpr": decisions.get("fpr", "no threshold"),
             }
         )
+        by_domain = values["by_domain"] if len(values["by_domain"]) > 1 else {}
+        for name, group in by_domain.items():
+            rows.append(
+                {
+                    **origin,
+                    **group,
+                    "level": escape(f"{level}, domain {printable(name)}"),
+                    "n": f"{group['num_real']} + {group['num_fake']}",
+                    "balanced_accuracy": "",
+                    "fpr": "",
+                }
+            )
     return rows

@@ -16,6 +16,7 @@ COMMANDS = {
     "prepare": "Turn folders, CSV manifests, videos or datasets into TFRecords of faces.",
     "inspect": "Show what a record folder holds, with a contact sheet.",
     "train": "Train a detector from a configuration and a record folder.",
+    "ensemble": "Combine trained runs into one.",
     "calibrate": "Fit thresholds and probabilities of a run on validation data.",
     "evaluate": "Judge a run on a record folder's test split.",
     "predict": "Score image and video files with a run.",

@@ -41,6 +41,8 @@ def command(
     """
     from contextlib import nullcontext
 
+    from rich.markup import escape
+
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 
     start_tensorflow()
@@ -57,6 +59,8 @@ def command(
         raise InputError(f"{printable(', '.join(paths))}: no files there")
     predictor = load_predictor(run).with_faces(faces, yunet_model)
     threshold = find_operating_point(predictor, operating_point)
+    for caveat in predictor.model.caveats:
+        warn(escape(caveat))
     reason = missing_threshold(predictor, operating_point)
     if reason is not None:
         warn(reason)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-SOURCES = ["auto", "folder", "csv", "tfds", "synthetic"]
+SOURCES = ["auto", "folder", "csv", "tfds", "synthetic", "pseudo_fakes"]
 DETECTORS = ["haar", "yunet", "none"]
 
 
@@ -66,9 +66,11 @@ def command(
     """Find faces in SOURCE, split without leaks, and write TFRecords to --out.
 
     SOURCE is a folder (`[train|val|test]/real|fake/...`), a CSV manifest
-    (`path,label[,domain,identity,video,split,method]`), `tfds:NAME`, or
-    `synthetic[:IDENTITIES[:SEED]]`. A stopped run goes on where it was when called again. Exits
-    with 3 when some items could not be used; they are listed in the manifest by cause.
+    (`path,label[,domain,identity,video,split,method]`), `tfds:NAME`,
+    `synthetic[:IDENTITIES[:SEED]]`, or `pseudo_fakes:[FAMILY,...:]FOLDER`: the real faces in
+    FOLDER, each with a fake made of it a family (self_blend, splice, resample). A stopped run goes
+    on where it was when called again. Exits with 3 when some items could not be used; they are
+    listed in the manifest by cause.
     """
     from dfd_tf.cli.console import stderr, warn
     from dfd_tf.cli.inspect import print_manifest
@@ -76,6 +78,7 @@ def command(
     from pipelines.errors import Cause
     from pipelines.executors import LocalExecutor
     from pipelines.media_item import SPLITS
+    from pipelines.output_folder import MEDIA
     from pipelines.prepare import prepare
     from pipelines.settings import CropSettings, FaceSettings, MediaLimits, PrepareSettings
     from pipelines.sources.registry import open_source
@@ -97,7 +100,7 @@ def command(
         crop=CropSettings(size=size, format=crop_format, quality=quality),
     )
     opened = [
-        open_source(kind, location, domain=domain, staging=out / "media") for location in sources
+        open_source(kind, location, domain=domain, staging=out / MEDIA) for location in sources
     ]
     num_workers = workers or len(os.sched_getaffinity(0))
     with PrepareProgress(stderr) as progress:

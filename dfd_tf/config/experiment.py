@@ -1,12 +1,20 @@
 """An experiment: detector, data, training and calibration, as one YAML states it."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from dfd_tf.config.detectors import DetectorConfig
 from dfd_tf.config.schema import Schema
-from pipelines.settings import AugmentSettings
+from pipelines.settings import AugmentSettings, PseudoFakeSettings
 
 
 class Data(Schema):
@@ -20,8 +28,20 @@ class Data(Schema):
     """Records held for shuffling."""
     augment: AugmentSettings | None = AugmentSettings()
     """Label-blind degradations of the training images; null for none."""
+    pseudo_fakes: PseudoFakeSettings | None = None
+    """Fakes made of real images while a supervised detector is trained; null for none. Records
+    without fakes give pairs of a real image and its pseudo-fake, others have a share of their fakes
+    replaced. One-class detectors ignore it."""
     domains: tuple[str, ...] = ()
     """Domains used; empty: all."""
+    leave_out: str | None = None
+    """A domain that is not used even so: neither trained nor validated on, so that `dfd-tf
+    evaluate` shows what the detector makes of a domain it has never seen."""
+
+    def used_domains(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Returns the domains of a dataset that are used, in the dataset's order."""
+        chosen = self.domains or known
+        return tuple(name for name in known if name in chosen and name != self.leave_out)
 
 
 class Optimizer(Schema):
@@ -32,6 +52,8 @@ class Optimizer(Schema):
     """Decoupled weight decay (AdamW only)."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum (SGD only)."""
+    beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of the mean of the gradients (Adam and AdamW only)."""
     clip_norm: PositiveFloat | None = None
     """Global gradient norm above which gradients are scaled down."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -86,3 +108,14 @@ class Experiment(Schema):
     data: Data = Data()
     training: Training = Training()
     calibration: Calibration = Calibration()
+
+    @model_validator(mode="after")
+    def _average_of_one_network(self) -> Self:
+        detector = self.detector
+        has_two = detector.name == "gan" and detector.mode != "supervised"
+        if has_two and self.training.optimizer.ema is not None:
+            raise ValueError(
+                "training.optimizer.ema must be null for gan: two networks are trained, and the "
+                "average is kept for one"
+            )
+        return self

@@ -7,6 +7,7 @@ best/             weights of the selected epoch (model.weights.h5) and model.jso
 calibration.json  probability map and thresholds
 history.csv       one row an epoch
 logs/             TensorBoard
+samples/          pictures a generator made from the same noise, one grid an epoch
 reports/          one folder a dataset
 """
 
@@ -29,7 +30,7 @@ from dfd_tf.config.atomic_files import (
 from dfd_tf.config.experiment import Experiment
 from dfd_tf.config.loading import dump_experiment, load_experiment
 from dfd_tf.config.schema import Schema
-from pipelines.errors import CheckpointError, InputError, ModelFileError
+from pipelines.errors import CheckpointError, DfdError, InputError, ModelFileError
 
 _LARGEST_JSON = 16 * 2**20
 
@@ -51,13 +52,16 @@ class ModelFile(Schema):
     sha256: str
     pretrained: str
     """Where the initial weights came from."""
+    caveats: tuple[str, ...] = ()
+    """What nobody may overlook who reads a score."""
     phase: str
     epoch: NonNegativeInt
     """Epochs trained when the weights were taken, counted over all phases from 1."""
     selection: str
-    """The value the epoch was chosen by: `val_loss` or `val_auc`."""
-    value: float
-    """Its value in that epoch."""
+    """The value the epoch was chosen by: `val_loss` or `val_auc`; `members` in an ensemble, whose
+    members were each chosen in their own runs."""
+    value: float | None
+    """Its value in that epoch; None in an ensemble."""
 
 
 class RunDirectory:
@@ -78,6 +82,7 @@ class RunDirectory:
         self.calibration = self.path / "calibration.json"
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
+        self.samples = self.path / "samples"
         self.reports = self.path / "reports"
 
     def __str__(self) -> str:
@@ -106,10 +111,40 @@ class RunDirectory:
                     f"{folder}: cannot be written ({error.strerror}); choose another --run"
                 ) from None
 
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Makes the folders and holds the lock; after an error leaves no empty folders behind.
+
+        Raises:
+            InputError: A folder cannot be written, or another process holds the lock.
+        """
+        was_there = self.path.exists()
+        self.create()
+        with self.lock():
+            try:
+                yield
+            except DfdError:
+                self._remove_if_unused(was_there=was_there)
+                raise
+
+    def _remove_if_unused(self, *, was_there: bool) -> None:
+        """Removes the folders if no file was written there; the run's own unless it was there."""
+        folders = (self.checkpoints, self.best, self.logs)
+        lock = self.path / ".lock"
+        if is_remote(self.path) or set(self.path.iterdir()) - {*folders, lock}:
+            return
+        if any(any(folder.iterdir()) for folder in folders):
+            return
+        for folder in folders:
+            folder.rmdir()
+        lock.unlink(missing_ok=True)
+        if not was_there:
+            self.path.rmdir()
+
     def remove_temporary_files(self) -> None:
         """Deletes what a killed run left half written; call it under the lock."""
         if not is_remote(self.path):
-            for folder in (self.path, self.checkpoints, self.best):
+            for folder in (self.path, self.checkpoints, self.best, self.samples):
                 remove_temporary_files(folder)
 
     @contextmanager

@@ -3,14 +3,27 @@
 A detector is a Keras model that turns RGB images, float32 in [0, 1] of shape (batch, height,
 width, 3), into one score each; higher means more likely fake. `keras.Model.fit` trains it on
 batches `(images, targets)`, where targets is a dict of `label` and `domain`, both int32 (batch,).
+Batches hold the 8-bit pixels the decoder wrote; `to_unit` makes them float32 in [0, 1] in the
+model's first step, where that costs a quarter of the memory traffic.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import keras
+from keras import ops
 
 from dfd_tf.config.detectors import DetectorConfig, Phase
+
+_TO_UNIT = 1.0 / 255.0
+
+
+def to_unit(images: Any) -> Any:
+    """Returns images as float32 in [0, 1], from uint8 or from what is so already."""
+    if keras.backend.standardize_dtype(images.dtype) == "uint8":
+        return ops.cast(images, "float32") * _TO_UNIT
+    return images
 
 
 class Detector(keras.Model):
@@ -22,8 +35,22 @@ class Detector(keras.Model):
     arguments, makes every weight, and reads no file; `get_config` returns those arguments.
     """
 
-    one_class: ClassVar[bool]
-    """Trained on real images only; data of the other labels never reach `fit`."""
+    fitted: ClassVar[bool] = True
+    """Whether `dfd-tf train` makes its runs; else the command of the detector's own name does."""
+
+    one_class: bool
+    """Trained on real images only; data of the other labels never reach `fit`. An attribute of the
+    class, or where the settings decide, of the instance beside an own `is_one_class`."""
+
+    caveats: tuple[str, ...] = ()
+    """What nobody may overlook who reads a score: repeated in `best/model.json`, in every report
+    and with every prediction."""
+
+    uses_unlabelled: ClassVar[bool] = False
+    """Whether images of label -1 (unknown) reach `fit`; the label loss must leave them out."""
+
+    needs_domains: ClassVar[bool] = False
+    """Trained against domains: there must be several, and both classes in each."""
 
     image_size: int
     """Side of the input, pixels."""
@@ -37,6 +64,11 @@ class Detector(keras.Model):
         # away grey levels before the preprocessing has centred them.
         super().__init__(autocast=False, **kwargs)
 
+    @property
+    def score_is_logit(self) -> bool:
+        """Whether sigmoid(score) means to be a probability of fake."""
+        return not self.one_class
+
     @classmethod
     def from_settings(cls, settings: DetectorConfig, num_domains: int) -> Self:  # noqa: ARG003
         """Constructs the detector an experiment asks for.
@@ -46,6 +78,11 @@ class Detector(keras.Model):
             num_domains: Domains in the training records, for detectors that tell them apart.
         """
         return cls(**settings.model_dump(exclude={"name", "phases"}))
+
+    @classmethod
+    def is_one_class(cls, settings: DetectorConfig) -> bool:  # noqa: ARG003
+        """Says of settings what `one_class` says of the detector built from them."""
+        return cls.one_class
 
     def build(self, input_shape: Any) -> None:
         """Marks the model as built: the constructor has made every weight."""
@@ -57,6 +94,59 @@ class Detector(keras.Model):
             InputError: The weights cannot be had.
             ModelFileError: The weights file was refused.
         """
+
+    def train_step(self, data: Any) -> Any:
+        images, targets = data
+        return super().train_step((to_unit(images), targets))
+
+    def test_step(self, data: Any) -> Any:
+        images, targets = data
+        return super().test_step((to_unit(images), targets))
+
+    def compile_phase(self, make_optimizer: Callable[[], keras.optimizers.Optimizer]) -> None:
+        """Compiles for a phase, after `begin_phase`, and builds every optimiser.
+
+        Args:
+            make_optimizer: Returns a fresh optimiser of the experiment's settings; all of them
+                share the phase's learning rate.
+        """
+        self.compile(optimizer=make_optimizer())
+        self.optimizer.build(self.trainable_variables)
+
+    def extra_optimizers(self) -> tuple[keras.optimizers.Optimizer, ...]:
+        """Returns the optimisers beside `self.optimizer`, built; a resume restores them too.
+
+        A method, and what it returns must not be an attribute that Keras can see: it would store
+        the optimisers in the weights file.
+        """
+        return ()
+
+    def set_progress(self, progress: float) -> None:
+        """Called before every training step with the share of all planned steps done, in [0, 1).
+
+        What follows it (a loss weight, say) must be a variable, or it would be baked in.
+        """
+
+    def fit_score(self, real_images: Iterable[Any]) -> None:
+        """Sets what the score needs to know of real images, in variables saved with the weights.
+
+        Called before an epoch's weights are kept as the best, and before they are scored.
+
+        Args:
+            real_images: Batches of real validation images as `fit` gets them, read only if used.
+        """
+
+    def trouble(self, history: Sequence[Mapping[str, Any]]) -> str | None:  # noqa: ARG002
+        """Looks at the rows of `history.csv` after an epoch; returns a warning in one line, or
+        None. The run prints it once and keeps it in its provenance.
+        """
+        return None
+
+    def generate(self) -> Any:
+        """Returns pictures to follow the training by: (n, height, width, 3) float32 in [0, 1], made
+        from nothing but the weights, the n-th always from the same noise; or None.
+        """
+        return None
 
     @abstractmethod
     def score(self, images: Any) -> Any:

@@ -11,6 +11,10 @@ from dfd_tf.detectors.base import Detector
 
 DETECTORS: MappingProxyType[str, str] = MappingProxyType(
     {
+        "dae": "dfd_tf.detectors.dae:DenoisingAutoencoder",
+        "dann": "dfd_tf.detectors.dann:DomainAdversarialDetector",
+        "ensemble": "dfd_tf.detectors.ensemble:Ensemble",
+        "gan": "dfd_tf.detectors.gan:GanDetector",
         "residual_ae": "dfd_tf.detectors.residual_ae:ResidualAutoencoder",
         "spatial": "dfd_tf.detectors.spatial:SpatialDetector",
     }

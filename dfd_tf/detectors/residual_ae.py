@@ -15,6 +15,7 @@ from keras import ops
 from dfd_tf.config.detectors import Phase
 from dfd_tf.detectors.base import Detector
 from dfd_tf.detectors.explanation import explanation_map
+from dfd_tf.detectors.patches import top_patch_mean
 from dfd_tf.networks.residual import residual_decoder, residual_encoder
 
 
@@ -93,11 +94,7 @@ class ResidualAutoencoder(Detector):
         errors = self._errors(images)
         if self.score_name == "mse":
             return ops.mean(errors, axis=(1, 2))
-        windows = ops.average_pool(
-            errors[..., None], self.patch, strides=self.patch // 2, padding="valid"
-        )
-        windows = ops.reshape(windows, (-1, windows.shape[1] * windows.shape[2]))
-        return ops.mean(ops.top_k(windows, self.top_patches)[0], axis=-1)
+        return top_patch_mean(errors, self.patch, self.top_patches)
 
     def explain(self, images: Any) -> Any:
         """Squared reconstruction error per pixel."""

@@ -1,4 +1,4 @@
-"""Spatial-artifact detector: backbone, global average pooling, dropout, one logit (DETECTORS 5).
+"""Spatial-artifact detector: backbone, pooling, dropout, one logit (DETECTORS 5).
 
 Images (batch, image_size, image_size, 3) RGB float32 in [0, 1] become one logit each. Trained in
 phases: first the head on a frozen backbone, then everything.
@@ -6,8 +6,7 @@ phases: first the head on a frozen backbone, then everything.
 
 # ruff: noqa: ARG002 - Keras fixes the arguments of compute_loss and compute_metrics.
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import layers, ops
@@ -15,7 +14,10 @@ from keras import layers, ops
 from dfd_tf.config.detectors import Phase
 from dfd_tf.detectors.base import Detector
 from dfd_tf.detectors.explanation import explanation_map
+from dfd_tf.detectors.family_losses import FamilyLosses
+from dfd_tf.detectors.supervision import backbone_provenance, labels_and_weights
 from dfd_tf.networks.backbones import Backbone
+from dfd_tf.networks.residual_inputs import ResidualInput, ResidualKind
 
 
 @keras.saving.register_keras_serializable(package="dfd_tf")
@@ -29,6 +31,10 @@ class SpatialDetector(Detector):
         image_size: Side of the input, pixels.
         backbone: Name of the network (`dfd_tf.networks.backbones`).
         weights: Initial weights: `imagenet`, `none` or a file; read by `load_initial_weights`.
+        input_residual: What the backbone sees (`dfd_tf.networks.residual_inputs`).
+        pooling: `average`: the logit of the mean feature. `top_k`: the mean of the highest logits
+            of the locations.
+        top_k: Share of the locations averaged by `top_k`.
         dropout: Dropout rate in front of the logit.
         label_smoothing: Training and validation labels are drawn towards 1/2 by this much.
 
@@ -52,6 +58,9 @@ class SpatialDetector(Detector):
         image_size: int = 224,
         backbone: str = "resnet50",
         weights: str = "imagenet",
+        input_residual: ResidualKind = "none",
+        pooling: Literal["average", "top_k"] = "average",
+        top_k: float = 0.1,
         dropout: float = 0.2,
         label_smoothing: float = 0.0,
         **kwargs: Any,
@@ -60,13 +69,17 @@ class SpatialDetector(Detector):
         self.image_size = image_size
         self.label_smoothing = label_smoothing
         self.dropout_rate = dropout
-        self.pretrained = _provenance(weights)
+        self.pretrained = backbone_provenance(backbone, weights)
+        self.residual_input = ResidualInput(input_residual)
         self.backbone = Backbone(backbone, image_size, weights)
+        self.pooling_name = pooling
+        self.top_k = top_k
         # float32 from here on: half precision would saturate sums and round logits.
         self.pooling = layers.GlobalAveragePooling2D(dtype="float32")
         self.dropout = layers.Dropout(dropout, dtype="float32")
         self.head = layers.Dense(1, dtype="float32")
         self.head.build((None, self.backbone.num_channels))
+        self.family_losses = FamilyLosses()
         self.accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
         self._cross_entropy = keras.losses.BinaryCrossentropy(
             from_logits=True,
@@ -80,35 +93,48 @@ class SpatialDetector(Detector):
         self.backbone.load_initial_weights()
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        features = self.backbone(images, training=training)
-        pooled = self.dropout(self.pooling(features), training=training)
-        return self.head(pooled)[:, 0]
+        features = self._features(images, training=training)
+        if self.pooling_name == "average":
+            pooled = self.dropout(self.pooling(features), training=training)
+            return self.head(pooled)[:, 0]
+        logits = self.head(self.dropout(features, training=training))
+        num_locations = logits.shape[1] * logits.shape[2]
+        logits = ops.reshape(logits, (-1, num_locations))
+        highest = ops.top_k(logits, max(1, round(self.top_k * num_locations)))[0]
+        return ops.mean(highest, axis=-1)
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Mean binary cross-entropy of the labelled images; label -1 (unknown) has no weight."""
-        labels, weights = _labels_and_weights(y)
+        labels, weights = labels_and_weights(y)
         return self._cross_entropy(labels, y_pred[:, None], sample_weight=weights)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        labels, weights = _labels_and_weights(y)
+        labels, weights = labels_and_weights(y)
         self.accuracy.update_state(labels, y_pred[:, None], sample_weight=weights)
+        self.family_losses.update_from_logits(y, y_pred)
         return self.get_metrics_result()
 
     def score(self, images: Any) -> Any:
         return self(images, training=False)
 
     def explain(self, images: Any) -> Any:
-        """Grad-CAM of the logit on the last feature map (Selvaraju et al. 2017).
+        """Evidence for `fake` at each location of the last feature map: the positive part of its
+        logit without the bias.
 
-        Behind global average pooling and one linear layer the gradient of the logit with respect to
-        each location is the layer's kernel over the number of locations, so Grad-CAM is the class
-        activation map (their section 3.1) and needs no gradient.
+        For average pooling this is Grad-CAM (Selvaraju et al. 2017): behind it and one linear
+        layer the gradient of the logit with respect to each location is the layer's kernel over
+        the number of locations, so Grad-CAM is the class activation map (their section 3.1) and
+        needs no gradient.
         """
-        features = ops.cast(self.backbone(images, training=False), "float32")
+        features = self._features(images, training=False)
         evidence = ops.relu(ops.squeeze(ops.matmul(features, self.head.kernel), axis=-1))
         return explanation_map(evidence, self.image_size)
+
+    def _features(self, images: Any, *, training: bool | None) -> Any:
+        features = self.backbone(self.residual_input(images), training=training)
+        return ops.cast(features, "float32")
 
     def begin_phase(self, phase: Phase) -> None:
         self.backbone.trainable = not phase.freeze_backbone
@@ -119,19 +145,9 @@ class SpatialDetector(Detector):
             "image_size": self.image_size,
             "backbone": self.backbone.architecture,
             "weights": self.backbone.weights_name,
+            "input_residual": self.residual_input.kind,
+            "pooling": self.pooling_name,
+            "top_k": self.top_k,
             "dropout": self.dropout_rate,
             "label_smoothing": self.label_smoothing,
         }
-
-
-def _labels_and_weights(targets: dict[str, Any]) -> tuple[Any, Any]:
-    labels = ops.cast(targets["label"], "float32")[:, None]
-    return labels, ops.cast(labels >= 0, "float32")
-
-
-def _provenance(weights: str) -> str:
-    if weights == "none":
-        return "random (asked for by weights: none)"
-    if weights == "imagenet":
-        return "ImageNet weights of keras.applications"
-    return f"backbone weights from {Path(weights).name}"

@@ -2,18 +2,21 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from etils import epath
 
-from dfd_tf.config.run_directory import RunDirectory
+from dfd_tf.config.run_directory import ModelFile, RunDirectory
 from dfd_tf.evaluation.disjointness import num_seen
 from dfd_tf.evaluation.evaluate import Evaluation, evaluate_samples
 from dfd_tf.evaluation.plots import PlotContext
 from dfd_tf.evaluation.report_files import METRICS_NAME, Report, write_cases, write_report
 from dfd_tf.evaluation.scoring import Progress, score_split
 from dfd_tf.inference.predictor import Predictor
+from pipelines.errors import InputError
 from pipelines.records.manifest import Manifest
 from pipelines.records.verification import verify_records
 
@@ -27,31 +30,44 @@ def evaluate_run(
     split: str,
     operating_point: str,
     progress: Progress | None = None,
+    *,
+    domains: Sequence[str] = (),
 ) -> tuple[Evaluation, list[epath.Path]]:
     """Scores a split, measures, and writes the report below the run.
+
+    Args:
+        predictor: The run.
+        records: Record folder.
+        split: The split to judge it on.
+        operating_point: Threshold of the confusion matrix.
+        progress: Told how far it is.
+        domains: Names of the domains to judge it on; empty: all.
 
     Returns:
         The evaluation and the files written.
 
     Raises:
-        InputError: The report cannot be written.
+        InputError: The report cannot be written, or the split has no images of these domains.
         DatasetError: The split is empty, or damaged.
     """
     manifest = verify_records(records, deep=False)
-    faces = score_split(predictor, records, manifest, split, progress)
+    _check_domains(records, manifest, split, domains)
+    faces = score_split(predictor, records, manifest, split, progress, domains=domains)
     measured = evaluate_samples(
         faces, predictor.calibration, predictor.experiment.seed, fresh=split == "test"
     )
     facts = _facts(predictor, records, manifest, split, operating_point)
+    facts["domains"] = np.unique(faces.domains).tolist()
+    facts["warnings"] += _unseen_warnings(predictor, manifest, facts["domains"])
     facts["warnings"] += figure_warnings(measured.figures)
     evaluation = Evaluation(measured.levels, {**facts, **measured.figures})
     report = Report(
         run=predictor.run,
-        folder=report_folder(predictor.run, manifest, split),
-        context=PlotContext(predictor.run.path.name, manifest.name, split),
+        folder=report_folder(predictor.run, manifest, split, domains),
+        context=PlotContext(predictor.run.path.name, manifest.name, _part(split, domains)),
     )
     write_report(report, evaluation, predictor.calibration, operating_point)
-    write_cases(report, predictor, records, manifest, split, faces)
+    write_cases(report, predictor, records, manifest, split, faces, domains)
     return evaluation, report.written
 
 
@@ -64,7 +80,7 @@ def _facts(
         "detector": model.detector,
         "weights_sha256": model.sha256,
         "pretrained": model.pretrained,
-        "selection": f"best {model.selection} on the validation split, epoch {model.epoch}",
+        "selection": _selection(model),
         "dataset": manifest.name,
         "dataset_fingerprint": manifest.fingerprint(),
         "split": split,
@@ -78,6 +94,12 @@ def _facts(
         "items": item_counts(manifest),
         "warnings": warnings_of(predictor, records, manifest, split),
     }
+
+
+def _selection(model: ModelFile) -> str:
+    if model.selection == "members":
+        return "none; the weights of each member were selected in its own run"
+    return f"best {model.selection} on the validation split, epoch {model.epoch}"
 
 
 def item_counts(manifest: Manifest) -> dict[str, Any]:
@@ -94,7 +116,7 @@ def item_counts(manifest: Manifest) -> dict[str, Any]:
 
 def warnings_of(predictor: Predictor, records: Path, manifest: Manifest, split: str) -> list[str]:
     """Says what a reader must know of run and dataset before believing a figure."""
-    found = []
+    found = [*predictor.model.caveats]
     if split != "test":
         found.append(f"figures of the {split} split, which training or selection has seen")
     calibration = predictor.calibration
@@ -106,8 +128,7 @@ def warnings_of(predictor: Predictor, records: Path, manifest: Manifest, split: 
         )
     if not manifest.split_proof.get("leak_free", False):
         found.append("the dataset's splits share content: figures may be too good")
-    if manifest.fingerprint() != predictor.records_fingerprint:
-        found += _seen_warnings(predictor, records, manifest, split)
+    found += _seen_warnings(predictor, records, manifest, split)
     items = item_counts(manifest)
     missing = items["found"] - items["recorded"]
     if items["not_used"]:
@@ -122,15 +143,19 @@ def warnings_of(predictor: Predictor, records: Path, manifest: Manifest, split: 
 def _seen_warnings(
     predictor: Predictor, records: Path, manifest: Manifest, split: str
 ) -> list[str]:
-    seen = num_seen(records, manifest, split, predictor.records, ("train", "val"))
-    if seen is None:
-        return [
-            f"the training records ({predictor.records}) are gone: whether the run has seen these"
-            " images cannot be checked"
-        ]
-    if seen:
-        return [f"the run was trained or calibrated on {seen} of these media files"]
-    return []
+    found = []
+    for seen in predictor.seen:
+        if seen.fingerprint == manifest.fingerprint():
+            continue
+        count = num_seen(records, manifest, split, seen.folder, ("train", "val"))
+        if count is None:
+            found.append(
+                f"the training records ({seen.folder}) are gone: whether the run has seen these"
+                " images cannot be checked"
+            )
+        elif count:
+            found.append(f"the run was trained or calibrated on {count} of these media files")
+    return found
 
 
 def figure_warnings(figures: dict[str, Any]) -> list[str]:
@@ -154,13 +179,18 @@ def figure_warnings(figures: dict[str, Any]) -> list[str]:
     return found
 
 
-def report_folder(run: RunDirectory, manifest: Manifest, split: str) -> epath.Path:
-    """Returns `reports/<dataset>/<split>`; another dataset of the same name gets its own."""
+def report_folder(
+    run: RunDirectory, manifest: Manifest, split: str, domains: Sequence[str] = ()
+) -> epath.Path:
+    """Returns `reports/<dataset>/<split>`; another dataset of the same name gets its own.
+
+    A part of the domains gets a folder of its own, `<split>_<domain>`.
+    """
     # The manifest may be somebody else's: its name must not lead out of the run.
-    name = re.sub(r"[^\w.-]", "_", manifest.name).lstrip(".") or "dataset"
+    name = _file_name(manifest.name).lstrip(".") or "dataset"
     fingerprint = manifest.fingerprint()
     for candidate in (name, f"{name}-{fingerprint[:8]}"):
-        folder = run.reports / candidate / split
+        folder = run.reports / candidate / _file_name(_part(split, domains))
         try:
             found = json.loads((folder / METRICS_NAME).read_bytes())["dataset_fingerprint"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -168,3 +198,32 @@ def report_folder(run: RunDirectory, manifest: Manifest, split: str) -> epath.Pa
         if found == fingerprint:
             break
     return folder
+
+
+def _part(split: str, domains: Sequence[str]) -> str:
+    return "_".join([split, *sorted(set(domains))])
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]", "_", text)
+
+
+def _check_domains(records: Path, manifest: Manifest, split: str, domains: Sequence[str]) -> None:
+    present = {key.partition("|")[2] for key, n in manifest.counts()[split].items() if n}
+    if absent := sorted(set(domains) - present):
+        raise InputError(
+            f"{records}: its {split} split has no images of domain {', '.join(absent)} "
+            f"(it has {', '.join(sorted(present)) or 'none'})"
+        )
+
+
+def _unseen_warnings(predictor: Predictor, manifest: Manifest, judged: list[str]) -> list[str]:
+    """Says where figures mix domains the run has seen with others of its own dataset."""
+    if manifest.fingerprint() != predictor.records_fingerprint:
+        return []
+    used = predictor.experiment.data.used_domains(manifest.domains)
+    unseen = sorted(set(judged) - set(used))
+    if not unseen or len(unseen) == len(judged):
+        return []
+    names = ", ".join(unseen)
+    return [f"figures mix trained domains with {names}, which training left out: see by_domain"]

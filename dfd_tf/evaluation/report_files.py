@@ -13,6 +13,7 @@ from etils import epath
 from matplotlib.figure import Figure
 
 from dfd_tf.config.run_directory import RunDirectory
+from dfd_tf.detectors.base import to_unit
 from dfd_tf.evaluation import plots
 from dfd_tf.evaluation.evaluate import Evaluation, Metric
 from dfd_tf.evaluation.samples import ScoredSamples
@@ -138,6 +139,7 @@ def write_cases(
     manifest: Manifest,
     split: str,
     faces: ScoredSamples,
+    domains: Sequence[str] = (),
 ) -> None:
     """Draws the faces of lowest, middle and highest score with their maps and reconstructions.
 
@@ -146,11 +148,13 @@ def write_cases(
         predictor: The run.
         records: Record folder.
         manifest: Its manifest.
-        split: The split that was scored, whole.
+        split: The split that was scored.
         faces: Its scores, in record order.
+        domains: The domains scored; empty: all.
     """
     chosen = _spread(np.argsort(faces.scores, kind="stable"))
-    images = predictor.decode(_encoded(records, manifest, split, chosen.tolist()))
+    pixels = predictor.decode(_encoded(records, manifest, split, domains, chosen.tolist()))
+    images = np.asarray(to_unit(pixels))
     rows = [("face", images)]
     reconstruct = getattr(predictor.detector, "reconstruct", None)
     if reconstruct is not None:
@@ -176,17 +180,29 @@ def _spread(order: np.ndarray) -> np.ndarray:
     return order[np.unique(places[(places >= 0) & (places < len(order))])]
 
 
-def _encoded(records: Path, manifest: Manifest, split: str, chosen: list[int]) -> list[bytes]:
-    """The face crops at some places of a split, in the order asked for."""
+def _encoded(
+    records: Path, manifest: Manifest, split: str, domains: Sequence[str], chosen: list[int]
+) -> list[bytes]:
+    """The face crops at some places among those of a split and its domains, in that order."""
     wanted = set(chosen)
     found: dict[int, bytes] = {}
     start = 0
     for shard in manifest.split_shards(split):
-        if wanted.intersection(range(start, start + shard.records)):
-            for index, record in enumerate(iter_records(records / shard.file), start):
+        number = sum(
+            count
+            for key, count in shard.counts.items()
+            if not domains or key.partition("|")[2] in domains
+        )
+        if wanted.intersection(range(start, start + number)):
+            kept = (
+                record
+                for record in iter_records(records / shard.file)
+                if not domains or record.domain in domains
+            )
+            for index, record in enumerate(kept, start):
                 if index in wanted:
                     found[index] = record.encoded
-        start += shard.records
+        start += number
     return [found[index] for index in chosen]
 
 

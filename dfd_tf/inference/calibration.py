@@ -92,6 +92,9 @@ class CalibrationFile(Schema):
     """None: scores are not calibrated to probabilities, and every output says so."""
     real_scores: tuple[FiniteFloat, ...]
     """Ascending scores of the real images, for p-values."""
+    cross_fitted: bool = False
+    """Whether each score came from a stack fitted without that image's person or video, because
+    the stack of the run was itself fitted on these images."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -37,6 +37,7 @@ CSV_COLUMNS = (
     "detector",
     "model",
     "pretrained",
+    "caveats",
 )
 
 _FILE_WIDTH = 160
@@ -78,6 +79,7 @@ def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
         "detector": predictor.model.detector,
         "model": predictor.model.sha256[:16],
         "pretrained": predictor.model.pretrained,
+        "caveats": "; ".join(predictor.model.caveats),
     }
 
 
@@ -113,7 +115,10 @@ def _csv(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
 def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
     # Text, not str: names in brackets are names, not rich's markup.
     title = Text("{detector}, model {model}, operating point {operating_point}".format_map(facts))
-    table = Table(title=title, caption=Text(f"initial weights: {facts['pretrained']}"))
+    caption = f"initial weights: {facts['pretrained']}"
+    if facts["caveats"]:
+        caption += f"\n{facts['caveats']}"
+    table = Table(title=title, caption=Text(caption))
     table.add_column("file", overflow="fold")
     for name in ("verdict", "score", "probability", "p-value", "faces", "notes"):
         table.add_column(name)

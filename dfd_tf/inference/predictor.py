@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from dfd_tf.config.experiment import Experiment
 from dfd_tf.config.run_directory import ModelFile, RunDirectory
-from dfd_tf.detectors.base import Detector
+from dfd_tf.detectors.base import Detector, to_unit
 from dfd_tf.detectors.registry import build_detector
 from dfd_tf.inference.calibration import CalibrationFile, parse_calibration
 from pipelines.errors import ModelFileError
@@ -25,6 +25,14 @@ from pipelines.settings import PrepareSettings, prepare_settings
 BATCH_SIZE = 32
 """Images in one network call: large enough to keep two cores busy, small enough to wait for."""
 _PARALLEL_DECODERS = 8
+
+
+@dataclass(frozen=True)
+class SeenRecords:
+    """A record folder that a run has learnt from, and the fingerprint it had then."""
+
+    folder: Path
+    fingerprint: str
 
 
 @dataclass
@@ -40,6 +48,7 @@ class Predictor:
         records: Folder of those records.
         records_fingerprint: Their fingerprint.
         calibration: None before `calibrate`.
+        seen: Records it has learnt from: its own, and those of an ensemble's members.
         batch_size: Images in one network call.
     """
 
@@ -51,14 +60,17 @@ class Predictor:
     records: Path
     records_fingerprint: str
     calibration: CalibrationFile | None
+    seen: tuple[SeenRecords, ...]
     batch_size: int = BATCH_SIZE
     _network: Any = field(init=False, repr=False)
     _decode: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         side = self.detector.image_size
-        images = tf.TensorSpec((self.batch_size, side, side, 3), tf.float32)
-        self._network = tf.function(self.detector.score, input_signature=[images])
+        images = tf.TensorSpec((self.batch_size, side, side, 3), tf.uint8)
+        self._network = tf.function(
+            lambda pixels: self.detector.score(to_unit(pixels)), input_signature=[images]
+        )
 
         # A graph of its own: fused into the network's, the same pixels could give other bits.
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
@@ -67,7 +79,7 @@ class Predictor:
                 lambda data: decode_to_size(data, side),
                 encoded,
                 parallel_iterations=_PARALLEL_DECODERS,
-                fn_output_signature=tf.TensorSpec((side, side, 3), tf.float32),
+                fn_output_signature=tf.TensorSpec((side, side, 3), tf.uint8),
             )
 
         self._decode = decode
@@ -80,7 +92,7 @@ class Predictor:
         """Scores images.
 
         Args:
-            images: (n, image_size, image_size, 3) float32 in [0, 1]; n may be 0.
+            images: (n, image_size, image_size, 3) uint8 RGB; n may be 0.
 
         Returns:
             (n,) float64, higher = more likely fake.
@@ -102,7 +114,7 @@ class Predictor:
         return scores
 
     def decode(self, encoded: Sequence[bytes]) -> np.ndarray:
-        """Decodes face crops as evaluation does: (n, image_size, image_size, 3) in [0, 1]."""
+        """Decodes face crops as evaluation does: (n, image_size, image_size, 3) uint8."""
         return self._decode(tf.constant(encoded, tf.string, (len(encoded),))).numpy()
 
     def score_encoded(self, encoded: Sequence[bytes]) -> np.ndarray:
@@ -144,20 +156,27 @@ def load_predictor(run: str, *, calibrated: bool = True) -> Predictor:
             f"{weights}: does not fit the run's configuration ({reason})"
         ) from None
     detector.pretrained = model.pretrained
-    settings, folder, fingerprint = _training_records(directory)
+    settings, seen = _training_records(directory)
+    own = seen[0]
     return Predictor(
         run=directory,
         experiment=experiment,
         model=model,
         detector=detector,
         settings=settings,
-        records=folder,
-        records_fingerprint=fingerprint,
-        calibration=_calibration(directory, model) if calibrated else None,
+        records=own.folder,
+        records_fingerprint=own.fingerprint,
+        calibration=read_calibration(directory, model) if calibrated else None,
+        seen=seen,
     )
 
 
-def _calibration(directory: RunDirectory, model: ModelFile) -> CalibrationFile | None:
+def read_calibration(directory: RunDirectory, model: ModelFile) -> CalibrationFile | None:
+    """Reads the calibration of a run; None where there is none.
+
+    Raises:
+        ModelFileError: It is damaged, or belongs to other weights.
+    """
     path = directory.calibration
     if not path.is_file():
         return None
@@ -170,10 +189,14 @@ def _calibration(directory: RunDirectory, model: ModelFile) -> CalibrationFile |
     return calibration
 
 
-def _training_records(directory: RunDirectory) -> tuple[PrepareSettings, Path, str]:
-    records = directory.read_json(directory.provenance).get("records", {})
+def _training_records(directory: RunDirectory) -> tuple[PrepareSettings, tuple[SeenRecords, ...]]:
+    facts = directory.read_json(directory.provenance)
     try:
-        settings = prepare_settings(records["settings"])
-        return settings, Path(records["folder"]), str(records["fingerprint"])
+        settings = prepare_settings(facts["records"]["settings"])
+        all_records = [facts["records"], *(one["records"] for one in facts.get("members", ()))]
+        seen = {one["fingerprint"]: one["folder"] for one in reversed(all_records)}
+        own = str(facts["records"]["fingerprint"])
     except (KeyError, TypeError) as error:
         raise ModelFileError(f"{directory.provenance}: records: {error} is missing") from None
+    others = sorted(seen.keys() - {own})
+    return settings, tuple(SeenRecords(Path(seen[key]), str(key)) for key in (own, *others))

@@ -1,8 +1,8 @@
 """Backbones: convolutional networks that turn images into feature maps.
 
-A name is `resnet32`, `squeezenet` or a classification network of `keras.applications` in lower
-case. The preprocessing the weights were trained with is part of the backbone, so every backbone
-takes RGB float32 in [0, 1].
+A name is `resnet18`, `resnet32`, `squeezenet` or a classification network of `keras.applications`
+in lower case. The preprocessing the weights were trained with is part of the backbone, so every
+backbone takes RGB float32 in [0, 1].
 """
 
 import inspect
@@ -17,6 +17,8 @@ from keras import layers, ops
 
 from dfd_tf.networks.batch_normalization import BatchNormalization
 from dfd_tf.networks.normalization import Normalization
+from dfd_tf.networks.resnet18 import resnet18
+from dfd_tf.networks.resnet18_weights import load_resnet18_weights
 from dfd_tf.networks.resnet32 import resnet32
 from dfd_tf.networks.squeezenet import CAFFE_MEAN_BGR, squeezenet
 from dfd_tf.networks.weight_files import load_weight_file
@@ -46,6 +48,7 @@ BYTES = Preprocessing(scale=255.0)  # The network itself does the rest.
 OWN_NETWORKS: MappingProxyType[str, tuple[Callable[[int], keras.Model], Preprocessing]] = (
     MappingProxyType(
         {
+            "resnet18": (resnet18, STANDARDIZED),
             "resnet32": (resnet32, MINUS_ONE_TO_ONE),
             "squeezenet": (squeezenet, Preprocessing("BGR", 255.0, CAFFE_MEAN_BGR)),
         }
@@ -94,7 +97,8 @@ class Backbone(layers.Layer):
         architecture: Name of the network.
         image_size: Side of the square input, pixels.
         weights: Initial weights: `imagenet`, `none` (random) or the path of a Keras weights file
-            without top; read by `load_initial_weights`.
+            without top (for resnet18 also torchvision's or timm's); read by
+            `load_initial_weights`.
 
     Call arguments:
         images: (batch, image_size, image_size, 3) float32 RGB in [0, 1].
@@ -131,9 +135,13 @@ class Backbone(layers.Layer):
             InputError: The weights cannot be had; the message names the choices.
             ModelFileError: The file was refused.
         """
-        if self.weights_name == "imagenet":
+        if self.weights_name == "none":
+            return
+        if self.architecture == "resnet18":
+            load_resnet18_weights(self.network, self.weights_name, "detector.weights")
+        elif self.weights_name == "imagenet":
             self.network.set_weights(_imagenet_weights(self.architecture, self.image_size))
-        elif self.weights_name != "none":
+        else:
             load_weight_file(self.network, self.weights_name)
 
     def get_config(self) -> dict[str, Any]:

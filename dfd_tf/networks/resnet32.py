@@ -52,15 +52,36 @@ def resnet32(image_size: int, num_outputs: int | None = None) -> keras.Model:
         or to (batch, num_outputs).
     """
     inputs = keras.Input((image_size, image_size, 3))
-    x = _convolution(inputs, STAGE_WIDTHS[0])
-    x = layers.ReLU()(_normalization(x))
-    for width in STAGE_WIDTHS:
-        for _ in range(BLOCKS_PER_STAGE):
-            x = _basic_block(x, width)
+    x = _stages(inputs)[-1]
     if num_outputs is not None:
         x = layers.GlobalAveragePooling2D(dtype="float32")(x)
         x = layers.Dense(num_outputs, dtype="float32")(x)
     return keras.Model(inputs, x, name="resnet32")
+
+
+def resnet32_stages(image_size: int) -> keras.Model:
+    """Builds the network without its top, as a model of three outputs: the features of each stage.
+
+    Args:
+        image_size: Side of the square input, pixels.
+
+    Returns:
+        Model from (batch, image_size, image_size, 3), meant for values in [-1, 1], to features of
+        16, 32 and 64 channels, each of half the side of those before; the last are `resnet32`'s.
+    """
+    inputs = keras.Input((image_size, image_size, 3))
+    return keras.Model(inputs, _stages(inputs), name="resnet32")
+
+
+def _stages(inputs: Any) -> list[Any]:
+    x = _convolution(inputs, STAGE_WIDTHS[0])
+    x = layers.ReLU()(_normalization(x))
+    outputs = []
+    for width in STAGE_WIDTHS:
+        for _ in range(BLOCKS_PER_STAGE):
+            x = _basic_block(x, width)
+        outputs.append(x)
+    return outputs
 
 
 def _basic_block(x: Any, width: int) -> Any:

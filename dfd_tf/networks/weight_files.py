@@ -35,7 +35,8 @@ def load_weight_file(network: keras.Model, path: str | Path) -> None:
         raise InputError(f"{label}: no such weights file")
     try:
         with h5py.File(path, "r") as file:
-            _refuse_unsafe(file, label, network)
+            largest = max(prod(weight.shape) for weight in network.weights)
+            refuse_unsafe(file, label, network.name, largest, len(network.weights))
             if "layer_names" in file.attrs or "layer_names0" in file.attrs:
                 _assign(network, _legacy_arrays(file), label)
                 return
@@ -53,9 +54,20 @@ def load_weight_file(network: keras.Model, path: str | Path) -> None:
         raise InputError(f"{label}: does not fit {network.name}: {reason}") from error
 
 
-def _refuse_unsafe(file: h5py.File, label: str, network: keras.Model) -> None:
-    largest = max(prod(weight.shape) for weight in network.weights)
-    limit = OBJECTS_PER_ARRAY * len(network.weights) + 100
+def refuse_unsafe(file: h5py.File, label: str, network: str, largest: int, num_arrays: int) -> None:
+    """Looks a file through before anything of it is read.
+
+    Args:
+        file: Opened for reading.
+        label: Its name, for messages.
+        network: Name of the network it is meant for.
+        largest: Number of values in the network's largest array.
+        num_arrays: Number of arrays in the network.
+
+    Raises:
+        ModelFileError: The file is unsafe to read.
+    """
+    limit = OBJECTS_PER_ARRAY * num_arrays + 100
     for count, (name, item) in enumerate(_objects(file, label)):
         if count > limit:
             raise ModelFileError(f"{label}: refused, it holds more than {limit} groups and arrays")
@@ -68,7 +80,7 @@ def _refuse_unsafe(file: h5py.File, label: str, network: keras.Model) -> None:
         if prod(item.shape) > largest:
             raise ModelFileError(
                 f"{label}: refused, {name} has shape {item.shape}, larger than any array of "
-                f"{network.name}"
+                f"{network}"
             )
 
 

@@ -49,6 +49,7 @@ def save_best(
         bytes=num_bytes,
         sha256=sha256,
         pretrained=detector.pretrained,
+        caveats=detector.caveats,
         phase=phase,
         epoch=epoch,
         selection=selection.metric,

@@ -9,14 +9,15 @@ from collections.abc import Collection, Iterator
 import keras
 import numpy as np
 
+from dfd_tf.detectors.base import Detector
 from pipelines.errors import CheckpointError
 
 
-def capture_variables(model: keras.Model, *, with_metrics: bool) -> dict[str, np.ndarray]:
+def capture_variables(model: Detector, *, with_metrics: bool) -> dict[str, np.ndarray]:
     """Returns copies of all variables of a compiled model.
 
     Args:
-        model: Its optimiser is built.
+        model: Its optimisers are built.
         with_metrics: Also those of the metrics; they matter within an epoch only.
     """
     groups = ("model", "optimizer", "metric") if with_metrics else ("model", "optimizer")
@@ -27,7 +28,7 @@ def capture_variables(model: keras.Model, *, with_metrics: bool) -> dict[str, np
 
 
 def restore_variables(
-    model: keras.Model,
+    model: Detector,
     arrays: dict[str, np.ndarray],
     source: str,
     groups: Collection[str] = ("model", "optimizer"),
@@ -35,7 +36,7 @@ def restore_variables(
     """Assigns what `capture_variables` returned.
 
     Args:
-        model: Compiled, its optimiser built, if groups other than `model` are asked for.
+        model: Compiled, its optimisers built, if groups other than `model` are asked for.
         arrays: Captured variables.
         source: Where they come from, for messages.
         groups: Which of `model`, `optimizer` and `metric` to restore. `fit` resets the metrics
@@ -62,10 +63,14 @@ def restore_variables(
         variable.assign(wanted[name])
 
 
-def _variables(model: keras.Model, groups: Collection[str]) -> Iterator[tuple[str, keras.Variable]]:
+def _variables(model: Detector, groups: Collection[str]) -> Iterator[tuple[str, keras.Variable]]:
     by_group = {
         "model": lambda: model.variables,
-        "optimizer": lambda: model.optimizer.variables,
+        "optimizer": lambda: [
+            variable
+            for optimizer in (model.optimizer, *model.extra_optimizers())
+            for variable in optimizer.variables
+        ],
         "metric": lambda: model.metrics_variables,
     }
     for group in groups:

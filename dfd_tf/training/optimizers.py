@@ -71,5 +71,5 @@ def build_optimizer(config: Optimizer, rate: PhaseRate) -> keras.optimizers.Opti
     if config.name == "sgd":
         return keras.optimizers.SGD(momentum=config.momentum, **common)
     if config.name == "adam":
-        return keras.optimizers.Adam(**common)
-    return keras.optimizers.AdamW(weight_decay=config.weight_decay, **common)
+        return keras.optimizers.Adam(beta_1=config.beta_1, **common)
+    return keras.optimizers.AdamW(beta_1=config.beta_1, weight_decay=config.weight_decay, **common)

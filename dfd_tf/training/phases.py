@@ -26,6 +26,7 @@ from dfd_tf.training.state_keeper import StateKeeper, newest_state
 from dfd_tf.training.step_callbacks import Clock, FiniteLoss, StepCallbackList
 from dfd_tf.training.stop_signals import StopRequest
 from dfd_tf.training.tensorboard_log import TensorBoardLog
+from dfd_tf.training.trouble import Trouble
 from dfd_tf.training.validation import Validation, ValidationScores, Validator
 from pipelines.errors import InputError
 
@@ -85,6 +86,7 @@ class PhaseLoop:
         self.validation = Validation(
             self.validator, self.selection, self.position, self._keep, self._show
         )
+        self.trouble = Trouble(self.directory, self.history, self.console)
         try:
             self._run(state)
         finally:
@@ -95,7 +97,8 @@ class PhaseLoop:
         if state is not None and state.meta["phase_done"]:
             # The optimiser of the done phase is not needed again; dropout counters and best are.
             restore_variables(self.detector, state.arrays, str(self.directory), groups=["model"])
-            self.validation.restore(state.meta["callbacks"][self.validation.state_key])
+            for callback in (self.validation, self.trouble):
+                callback.restore(state.meta["callbacks"][callback.state_key])
             first, state = first + 1, None
         for index in range(first, len(self.experiment.detector.phases)):
             self._run_phase(index, state)
@@ -125,11 +128,10 @@ class PhaseLoop:
         rate = build_rate(phase, config.schedule, self.data.steps_per_epoch)
         self.detector.begin_phase(phase)
         with self.devices.distribution.scope():
-            self.detector.compile(optimizer=build_optimizer(config.optimizer, rate))
-            self.detector.optimizer.build(self.detector.trainable_variables)
+            self.detector.compile_phase(lambda: build_optimizer(config.optimizer, rate))
         self.validator.reset()
         finite_loss = FiniteLoss(self.position)
-        resumables: list[Resumable] = [self.validation]
+        resumables: list[Resumable] = [self.validation, self.trouble]
         if config.schedule.name == "plateau":
             resumables.append(Plateau(rate, config.schedule))
         if phase.early_stop_patience is not None:
@@ -155,7 +157,8 @@ class PhaseLoop:
             self.data.steps_per_epoch,
             self.experiment.data.batch_size,
         )
-        clock = Clock(self.position)
+        planned_epochs = sum(one.epochs for one in self.experiment.detector.phases)
+        clock = Clock(self.position, planned_epochs * self.data.steps_per_epoch)
         return [clock, finite_loss, *resumables, self.log, progress, keeper], keeper
 
     def _fit(self, phase: Phase, callbacks: list[keras.callbacks.Callback]) -> None:

@@ -44,8 +44,9 @@ def train(
         console: Where progress and notes go; standard error if None.
 
     Raises:
-        InputError: Unsuitable data, an existing run without `resume`, a changed configuration or
-            dataset with it, a directory that is locked or cannot be written.
+        InputError: A detector that is not trained, unsuitable data, an existing run without
+            `resume`, a changed configuration or dataset with it, a directory that is locked or
+            cannot be written.
         DatasetError: The records are damaged.
         CheckpointError: No state can be written, or all are damaged.
         DivergedError: The loss is not finite any more.
@@ -59,10 +60,18 @@ def train(
         )
     # Before anything that starts TensorFlow: threads and devices are settled then.
     devices = open_devices(experiment.training)
-    one_class = detector_class(experiment.detector.name).one_class
-    data = open_training_data(records, experiment, one_class=one_class)
-    directory.create()
-    with directory.lock():
+    kind = detector_class(experiment.detector.name)
+    if not kind.fitted:
+        name = experiment.detector.name
+        raise InputError(f"{name} is not trained; `dfd-tf {name}` makes it of trained runs")
+    data = open_training_data(
+        records,
+        experiment,
+        one_class=kind.is_one_class(experiment.detector),
+        uses_unlabelled=kind.uses_unlabelled,
+        needs_domains=kind.needs_domains,
+    )
+    with directory.opened():
         directory.remove_temporary_files()
         with stop_signals() as stop, naming_bad_records(records):
             _train(experiment, data, directory, devices, console, stop, resume=resume)
@@ -101,20 +110,24 @@ def _train(
         one_class=data.one_class,
         num_real=data.num_val_real,
         num_fake=data.num_val_fake,
+        num_pseudo=data.num_val_pseudo,
     )
-    if state is None:
-        _describe(directory, experiment, data, devices, selection)
     set_seeds(experiment.seed)
     with number_format(devices.precision):
         with devices.distribution.scope():
             detector = build_detector(
                 experiment.detector, data.num_domains, initial_weights=state is None
             )
+        # Not before: weights that are refused leave nothing behind.
+        if state is None:
+            _describe(directory, experiment, data, devices, selection)
         note(
             f"{experiment.detector.name} ({detector.pretrained}) on {data.name}: {data.num_train} "
             f"training images, {devices.strategy}, {devices.precision}, best epoch: "
             f"{selection.reason}"
         )
+        for line in (*data.notes, *detector.caveats):
+            note(line)
         PhaseLoop(
             experiment=experiment,
             detector=detector,

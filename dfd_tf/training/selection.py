@@ -29,7 +29,7 @@ class Selection:
 
 
 def choose_selection(
-    training: Training, *, one_class: bool, num_real: int, num_fake: int
+    training: Training, *, one_class: bool, num_real: int, num_fake: int, num_pseudo: int = 0
 ) -> Selection:
     """Resolves `training.selection` against the validation split.
 
@@ -38,6 +38,7 @@ def choose_selection(
         one_class: Whether the detector is trained on real images only.
         num_real: Real images of the validation split.
         num_fake: Its fake ones.
+        num_pseudo: Pseudo-fakes added to it.
     """
     wanted = training.selection
     if wanted == "val_loss" or (wanted == "auto" and one_class):
@@ -46,6 +47,12 @@ def choose_selection(
     if num_real and num_fake:
         why = "asked for" if wanted == "val_auc" else "both classes are labelled"
         return Selection("val_auc", f"highest val_auc, ties by val_loss ({why})")
+    if num_real and num_pseudo:
+        why = "asked for" if wanted == "val_auc" else "it has no fakes"
+        return Selection(
+            "val_auc",
+            f"highest val_auc on pseudo-fakes of the validation split, ties by val_loss ({why})",
+        )
     missing = "fake" if num_real else "real"
     return Selection(
         "val_loss", f"lowest val_loss (the validation split has no {missing} images: no AUC)"

@@ -24,7 +24,8 @@ class StepCallbackList(keras.callbacks.CallbackList):
     """
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Calls nothing: no callback of ours acts before a step."""
+        """Calls only the clock, which tells the detector how far training is."""
+        self.callbacks[0].on_train_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         for callback in self.callbacks:
@@ -32,11 +33,20 @@ class StepCallbackList(keras.callbacks.CallbackList):
 
 
 class Clock(keras.callbacks.Callback):
-    """Advances the position; the first of the callbacks."""
+    """Advances the position and tells the detector of it; the first of the callbacks.
 
-    def __init__(self, position: Position) -> None:
+    Args:
+        position: Advanced here.
+        planned_steps: Steps of all phases at their full length.
+    """
+
+    def __init__(self, position: Position, planned_steps: int) -> None:
         super().__init__()
         self.position = position
+        self.planned_steps = planned_steps
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.set_progress(self.position.total_steps / self.planned_steps)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.position.end_step()

@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 - the signatures are Keras's
 """TensorBoard: curves, learning rate, PR curve, pictures, hyper-parameters, embeddings."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             writer = self._validation if name.startswith("val_") else self._train
             with writer.as_default(self.position.total_epochs):
                 tf.summary.scalar(name.removeprefix("val_"), value)
+        self._show_samples()
         self._train.flush()
         self._validation.flush()
 
@@ -74,6 +76,19 @@ class TensorBoardLog(keras.callbacks.Callback):
             tf.summary.image("pictures", _tiled(rows)[None], description=self.picture_key)
             if scores is not None and len(np.unique(scores.labels)) == 2:
                 _write_precision_recall(scores)
+
+    def _show_samples(self) -> None:
+        pictures = self.model.generate()
+        if pictures is None:
+            return
+        pictures = _numpy(pictures)
+        side = math.isqrt(len(pictures))
+        grid = _tiled([pictures[row * side : (row + 1) * side] for row in range(side)])
+        with self._train.as_default(self.position.total_epochs):
+            tf.summary.image("samples", grid[None])
+        png = tf.io.encode_png((grid * 255.0).round().astype("uint8")).numpy()
+        self.run.samples.mkdir(parents=True, exist_ok=True)
+        self.run.write(self.run.samples / f"epoch-{self.position.total_epochs:04d}.png", png)
 
     def write_embeddings(self, detector: Detector, images: np.ndarray, labels: np.ndarray) -> None:
         """Writes the latent vectors of validation images for the projector tab."""

@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from dfd_tf.detectors.base import Detector
+from dfd_tf.detectors.base import Detector, to_unit
+from dfd_tf.detectors.family_losses import drop_absent
 from dfd_tf.training.position import Position
 from dfd_tf.training.selection import Selection
 from dfd_tf.training.step_callbacks import DivergedError
+from pipelines.media_item import REAL
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ class Validator:
         self.detector = detector
         self.distribution = distribution
         self.one_pass = score_data is loss_data
+        self._plain = loss_data
         self.loss_data = self._distribute(loss_data)
         self.score_data = (
             None if score_data is None or self.one_pass else self._distribute(score_data)
         )
+        self._figures: tuple[str, ...] = ()
         self.reset()
 
     def reset(self) -> None:
@@ -66,15 +70,22 @@ class Validator:
         """Returns `val_*` figures (`val_auc` None without both classes) and the scores, if any."""
         self.detector.reset_metrics()
         scores = self._pass(self.loss_data, self._loss_step)
+        results = self.detector.get_metrics_result()
         figures: dict[str, float | None] = {
-            f"val_{name}": float(keras.ops.convert_to_numpy(value))
-            for name, value in self.detector.get_metrics_result().items()
+            f"val_{name}": float(keras.ops.convert_to_numpy(results[name]))
+            for name in self._figures
         }
         if self.score_data is not None:
             scores = self._pass(self.score_data, self._score_step)
         if scores is not None:
             figures["val_auc"] = _auc(scores)
         return figures, scores
+
+    def fit_score(self) -> None:
+        """Shows the detector the real validation images its score is standardised on."""
+        self.detector.fit_score(
+            tf.boolean_mask(images, targets["label"] == REAL) for images, targets in self._plain
+        )
 
     def _distribute(self, dataset: tf.data.Dataset) -> Any:
         if self.distribution.num_replicas_in_sync == 1:
@@ -85,8 +96,10 @@ class Validator:
         detector = self.detector
 
         def replica_step(images: Any, targets: dict[str, Any]) -> tuple[Any, ...]:
+            images = to_unit(images)
             if with_loss:
-                detector.test_step((images, targets))
+                # Metrics that only training updates are not among them.
+                self._figures = tuple(detector.test_step((images, targets)))
             return (targets["label"], detector.score(images)) if with_scores else ()
 
         # The iterator is the argument, not the batch: a smaller last batch is not traced again.
@@ -151,12 +164,18 @@ class Validation(keras.callbacks.Callback):
             keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         )
         with averaged_weights(self.model):
+            scored = self.validator.score_data is not None
+            if scored:
+                self.validator.fit_score()
             figures, scores = self.validator.run()
             logs.update(figures)
+            drop_absent(logs)
             self._refuse_nonsense(logs, scores)
             key = self.selection.key(logs)
             if self.selection.improved(key, self.best):
                 self.best = key
+                if not scored:
+                    self.validator.fit_score()
                 self.best_sha256 = self.keep(logs)
                 self.show(scores)
 

@@ -12,7 +12,6 @@ __all__ = [
     "parse_examples",
 ]  # fmt: skip
 
-_TO_UNIT = 1.0 / 255.0
 _DTYPES = {"bytes": tf.string, "text": tf.string, "int64": tf.int64, "float": tf.float32}
 
 
@@ -45,10 +44,17 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_to_size(encoded: tf.Tensor, side: int) -> tf.Tensor:
-    """Decodes one JPEG or PNG into float32 RGB (side, side, 3) in [0, 1].
+    """Decodes one JPEG or PNG into uint8 RGB (side, side, 3).
 
     Resizing is bilinear with anti-aliasing, as Pillow's; a picture of the right size keeps its
     pixels.
     """
-    pixels = tf.image.resize(decode_image(encoded), (side, side), antialias=True)
-    return tf.ensure_shape(pixels, (side, side, 3)) * _TO_UNIT
+    pixels = decode_image(encoded)
+    resized = tf.cond(
+        tf.reduce_all(tf.equal(tf.shape(pixels)[:2], side)),
+        lambda: pixels,
+        lambda: tf.saturate_cast(
+            tf.round(tf.image.resize(pixels, (side, side), antialias=True)), tf.uint8
+        ),
+    )
+    return tf.ensure_shape(resized, (side, side, 3))

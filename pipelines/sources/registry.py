@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 from pipelines.errors import InputError, printable
-from pipelines.sources import tfds_source
+from pipelines.sources import pseudo_fakes, tfds_source
 from pipelines.sources.base import Source, SourceFactory
 from pipelines.sources.csv_manifest import CsvManifest
 from pipelines.sources.folder import FolderSource
+from pipelines.sources.pseudo_fakes import PseudoFakes
 from pipelines.sources.synthetic import SyntheticFaces
 from pipelines.sources.tfds_source import TfdsSource
 
@@ -16,6 +17,7 @@ SOURCES: dict[str, SourceFactory] = {
     "csv": CsvManifest,
     "tfds": TfdsSource,
     "synthetic": SyntheticFaces,
+    "pseudo_fakes": PseudoFakes,
 }
 AUTO = "auto"
 
@@ -25,7 +27,8 @@ def open_source(name: str, location: str, *, domain: str | None, staging: Path) 
 
     Args:
         name: A key of SOURCES, or `auto` to tell it from the location.
-        location: Folder, CSV file, `tfds:NAME...` or `synthetic[:IDENTITIES[:SEED]]`.
+        location: Folder, CSV file, `tfds:NAME...`, `synthetic[:IDENTITIES[:SEED]]` or
+            `pseudo_fakes:[FAMILY,...:]FOLDER`.
         domain: Domain of every item, or None to let the source name it.
         staging: Folder below which a source without files of its own writes them.
 
@@ -42,11 +45,13 @@ def open_source(name: str, location: str, *, domain: str | None, staging: Path) 
 def guess(location: str) -> str:
     """Returns the name of the source that a location belongs to.
 
-    The addresses `tfds:...` and `synthetic...` come first; write `./synthetic` for a folder of
-    that name.
+    The addresses `tfds:...`, `pseudo_fakes:...` and `synthetic...` come first; write `./synthetic`
+    for a folder of that name.
     """
     if location.startswith(tfds_source.PREFIX):
         return "tfds"
+    if location.startswith(pseudo_fakes.PREFIX):
+        return "pseudo_fakes"
     if location == "synthetic" or location.startswith("synthetic:"):
         return "synthetic"
     path = Path(location)
@@ -59,5 +64,6 @@ def guess(location: str) -> str:
         "neither a folder nor a .csv file" if os.path.lexists(path) else "no such file or folder"
     )
     raise InputError(
-        f"{printable(location)}: {found}; expected a folder, a CSV file, tfds:NAME or synthetic"
+        f"{printable(location)}: {found}; expected a folder, a CSV file, tfds:NAME, synthetic or "
+        "pseudo_fakes:FOLDER"
     )

@@ -252,6 +252,29 @@ def test_other_settings_or_media_are_refused_unless_overwritten(photos, referenc
     verify_records(out, deep=True)
 
 
+@pytest.mark.parametrize("mine", ["real/a.jpg", "manifest.json"])
+def test_overwrite_refuses_a_folder_that_holds_no_records(photos, tmp_path, mine):
+    """Somebody's photos given as --out by mistake: nothing is deleted, nothing put among them."""
+    out = tmp_path / "holiday"
+    (out / mine).parent.mkdir(parents=True)
+    (out / mine).write_text("mine")
+    with pytest.raises(InputError, match="holds no records to overwrite, but"):
+        run(photos, out, overwrite=True)
+    assert [path for path in out.rglob("*") if path.is_file()] == [out / mine]
+    assert (out / mine).read_text() == "mine"
+    assert not (out / WORK).exists()
+
+
+def test_overwrite_takes_a_new_folder_and_an_interrupted_one(photos, tmp_path):
+    out = tmp_path / "records"
+    (out / WORK).mkdir(parents=True)
+    (out / "media").mkdir()
+    run(photos, out, overwrite=True)
+    (out / "manifest.json").unlink()
+    run(photos, out, overwrite=True)
+    verify_records(out, deep=False)
+
+
 def test_records_of_unknown_origin_are_refused(photos, tmp_path):
     out = tmp_path / "records"
     out.mkdir()

@@ -282,7 +282,7 @@ def test_calibrate_on_other_records_of_real_images_alone(tiny_run, tmp_path, cap
     copy = tmp_path / "copy"
     shutil.copytree(tiny_run, copy)
     capsys.readouterr()
-    assert run(["calibrate", str(copy), "--data", str(records)]) == 0
+    assert run(["calibrate", str(copy), "--data", str(records), "--force"]) == 0
     output = capsys.readouterr()
     assert [point["name"] for point in json.loads(output.out)] == ["sensitive"]
     assert "needs 19 real validation images, found 12" in " ".join(output.err.split())

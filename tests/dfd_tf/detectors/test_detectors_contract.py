@@ -5,16 +5,46 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dfd_tf.config.detectors import Phase, ResidualAutoencoderDetector, SpatialDetector
+from dfd_tf.config.detectors import (
+    DaeDetector,
+    DannDetector,
+    EnsembleDetector,
+    EnsembleMember,
+    GanDetector,
+    Phase,
+    ResidualAutoencoderDetector,
+    SpatialDetector,
+)
+from dfd_tf.config.score_maps import LogOdds, RobustZScore
 from dfd_tf.detectors.registry import DETECTORS, build_detector, count_parameters, detector_class
 
 SIZE = 32
 TINY = {
+    "dae": DaeDetector(image_size=SIZE, widths=(4, 6), latent=5, perceptual_weights="none"),
+    "dann": DannDetector(image_size=SIZE, backbone="squeezenet", weights="none"),
     "spatial": SpatialDetector(image_size=SIZE, backbone="squeezenet", weights="none"),
+    "gan": GanDetector(image_size=SIZE, generator_width=8, latent=6),
     "residual_ae": ResidualAutoencoderDetector(
         image_size=SIZE, widths=(4, 6), latent=5, score="top_patches", patch=8
     ),
 }
+TINY["ensemble"] = EnsembleDetector(
+    combine="weighted",
+    members=(
+        EnsembleMember(
+            name="supervised",
+            detector=TINY["spatial"],
+            score_map=LogOdds(slope=0.5, offset=-1.0),
+            weight=0.75,
+        ),
+        EnsembleMember(
+            name="one-class",
+            detector=ResidualAutoencoderDetector(image_size=SIZE // 2, widths=(4, 6), latent=5),
+            score_map=RobustZScore(median=0.5, spread=0.5),
+            weight=0.25,
+        ),
+    ),
+)
 PHASE = Phase(name="all", epochs=1, learning_rate=1e-3)
 POLICIES = ["float32", "mixed_bfloat16", "mixed_float16"]
 # Batches of another size may be convolved in another order.
@@ -51,15 +81,12 @@ def build(name):
     return build_detector(TINY[name])
 
 
-@pytest.mark.parametrize("name", sorted(DETECTORS))
-def test_trains_scores_and_explains(name, policy):
-    detector = build(name)
-    images, targets = batch()
+def check_training(detector, images, targets):
     before = [np.array(weight) for weight in detector.trainable_weights]
     detector.begin_phase(PHASE)
     # A finite dataset of 4 + 2 images: the last batch is a partial one.
     data = tf.data.Dataset.from_tensor_slices((images, targets)).batch(4)
-    detector.compile(optimizer=keras.optimizers.AdamW(1e-3))
+    detector.compile_phase(lambda: keras.optimizers.AdamW(1e-3))
     history = detector.fit(data, shuffle=False, verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
     assert "loss" in history
@@ -69,6 +96,14 @@ def test_trains_scores_and_explains(name, policy):
     ]
     assert sum(moved) > len(moved) / 2
     assert detector.optimizer.iterations == 2
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_trains_scores_and_explains(name, policy):
+    detector = build(name)
+    images, targets = batch()
+    if detector.fitted:
+        check_training(detector, images, targets)
 
     scores = detector.score(images)
     assert scores.shape == (6,)
@@ -102,8 +137,9 @@ def test_compiled_functions_give_what_eager_ones_give(name, float32):
 def test_configuration_round_trip(name, float32):
     detector = build(name)
     config = detector.get_config()
-    fields = set(type(TINY[name]).model_fields) - {"name", "phases"}
-    assert set(config) - {"name"} == fields
+    # What decides about training, not about the network, is no argument of the constructor.
+    fields = set(type(TINY[name]).model_fields) - {"name", "phases", "allow_confounded"}
+    assert set(config) - {"name", "num_domains"} == fields
     restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(detector))
     assert type(restored) is detector_class(name)
     assert restored.get_config() == config
@@ -119,11 +155,13 @@ def test_saved_weights_give_equal_scores_in_a_detector_built_without_initial_wei
 ):
     detector = build(name)
     images, targets = batch()
-    detector.begin_phase(PHASE)
-    detector.compile(optimizer=keras.optimizers.Adam(1e-2))
-    detector.fit(images, targets, verbose=0)
+    if detector.fitted:
+        detector.begin_phase(PHASE)
+        detector.compile_phase(lambda: keras.optimizers.Adam(1e-2))
+        detector.fit(images, targets, verbose=0)
     detector.save_weights(tmp_path / "model.weights.h5")
     loaded = build_detector(TINY[name], initial_weights=False)
+    assert not np.allclose(loaded.score(images), detector.score(images))
     loaded.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(loaded.score(images), detector.score(images))
     assert loaded.pretrained == detector.pretrained

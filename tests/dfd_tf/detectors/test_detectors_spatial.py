@@ -153,3 +153,23 @@ def test_missing_weights_are_an_error_and_not_needed_to_load_trained_ones(tmp_pa
     with pytest.raises(InputError, match=r"gone\.h5: no such weights file"):
         build_detector(config)
     assert build_detector(config, initial_weights=False).pretrained.endswith("gone.h5")
+
+
+def test_top_k_pooling_is_the_mean_of_the_highest_logits_of_the_locations():
+    detector = build("squeezenet", size=64, pooling="top_k", top_k=0.5)
+    images, _ = batch(64)
+    features = np.asarray(detector.backbone(images, training=False))
+    assert features.shape == (8, 3, 3, 512)
+    logits = features.reshape(8, 9, 512) @ np.asarray(detector.head.kernel)
+    logits = logits[..., 0] + np.asarray(detector.head.bias)
+    expected = np.sort(logits, axis=1)[:, -4:].mean(axis=1)  # round(0.5 * 9) = 4, to even
+    np.testing.assert_allclose(detector.score(images), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_residual_input_is_what_the_backbone_sees():
+    plain, residual = (build("squeezenet", input_residual=kind) for kind in ("none", "laplacian"))
+    residual.set_weights(plain.get_weights())
+    images, _ = batch()
+    seen = residual.residual_input(images)
+    assert not np.allclose(seen, images)
+    np.testing.assert_allclose(residual.score(images), plain.score(seen), rtol=1e-5, atol=1e-6)

@@ -83,7 +83,7 @@ def test_f11_records_pixels_and_files_give_equal_bits(predictor, media, media_re
 
 
 def test_f04_a_score_depends_on_neither_place_nor_neighbours(predictor):
-    images = np.random.default_rng(0).uniform(size=(70, 32, 32, 3)).astype(np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     together = predictor.score(images)
     order = np.random.default_rng(1).permutation(70)
     assert np.array_equal(predictor.score(images[order]), together[order])
@@ -94,14 +94,14 @@ def test_f04_a_score_depends_on_neither_place_nor_neighbours(predictor):
 
 def test_no_images_give_no_scores(predictor):
     assert predictor.score_encoded([]).shape == (0,)
-    assert predictor.score(np.empty((0, 32, 32, 3), np.float32)).shape == (0,)
+    assert predictor.score(np.empty((0, 32, 32, 3), np.uint8)).shape == (0,)
 
 
 def test_f08_a_score_that_is_not_finite_is_refused(untrained_run):
     broken = load_predictor(str(untrained_run))
     broken.detector.head.bias.assign([np.nan])
     with pytest.raises(ModelFileError, match="not finite"):
-        broken.score(np.zeros((1, 32, 32, 3), np.float32))
+        broken.score(np.zeros((1, 32, 32, 3), np.uint8))
 
 
 def test_faces_can_be_found_otherwise(predictor, media):
@@ -114,7 +114,7 @@ def test_faces_can_be_found_otherwise(predictor, media):
 
 
 def test_loading_does_not_change_scores(predictor, untrained_run):
-    images = np.random.default_rng(0).uniform(size=(3, 32, 32, 3)).astype(np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     again = load_predictor(str(untrained_run))
     assert np.array_equal(again.score(images), predictor.score(images))
 

@@ -60,7 +60,7 @@ def test_sources_open_by_name_and_by_guess(tmp_path):
 def test_an_unknown_source_names_the_known_ones(tmp_path):
     with pytest.raises(InputError, match="expected one of auto, folder, csv, tfds, synthetic"):
         open_source("dfdc", str(tmp_path), domain=None, staging=tmp_path)
-    assert set(SOURCES) == {"folder", "csv", "tfds", "synthetic"}
+    assert set(SOURCES) == {"folder", "csv", "tfds", "synthetic", "pseudo_fakes"}
 
 
 def test_opening_sources_imports_no_tensorflow():
