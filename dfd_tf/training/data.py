@@ -120,11 +120,10 @@ def open_training_data(
     balance = "none" if one_class else experiment.data.balance
     facts, notes = record_facts(records, manifest), list[str]()
     if needs_domains:
-        allowed = getattr(experiment.detector, "allow_confounded", False)
-        # Pairs bring both classes into every domain.
-        check_domains(manifest.name, train, allow_confounded=allowed or is_paired)
+        if not getattr(experiment.detector, "allow_confounded", False):
+            check_domains(manifest.name, train, is_paired=is_paired)
         facts |= domain_facts(train, val, balance)
-        notes = domain_notes(train, val, balance, allow_confounded=allowed)
+        notes = domain_notes(train, val, balance, is_paired=is_paired)
     side, batch_size = experiment.detector.image_size, experiment.data.batch_size
     settings = BatchSettings(
         image_size=side,

@@ -91,30 +91,34 @@ def domain_table(manifest: Manifest, split: str, domains: Sequence[str]) -> Doma
     return DomainTable(split, tuple(domains), counts)
 
 
-def confounding(table: DomainTable) -> str | None:
+def confounding(table: DomainTable, *, is_paired: bool) -> str | None:
     """Says why domains and classes of a training split cannot be told apart; None if they can.
 
     A domain without any labelled image is fine: it is there to be adapted to.
+
+    Args:
+        table: The split.
+        is_paired: Whether every real image comes with a pseudo-fake: then no domain lacks a class.
     """
     present = [domain for domain in table.domains if table.num(domain)]
     if len(present) < 2:
         return "all training images are of one domain; there must be two or more"
     for domain in present:
         real, fake = table.num(domain, REAL), table.num(domain, FAKE)
-        if bool(real) != bool(fake):
+        if bool(real) != bool(fake) and not is_paired:
             found = "real" if real else "fake"
             return f"domain {printable(domain)} holds {found} images only, so it tells the class"
     return None
 
 
-def check_domains(name: str, table: DomainTable, *, allow_confounded: bool) -> None:
+def check_domains(name: str, table: DomainTable, *, is_paired: bool) -> None:
     """Refuses a training split on which an adversary of domains would erase the classes.
 
     Raises:
         InputError: Says why, with the table.
     """
-    reason = confounding(table)
-    if reason is None or allow_confounded:
+    reason = confounding(table, is_paired=is_paired)
+    if reason is None:
         return
     rows = "; ".join(" ".join(line.split()) for line in table.lines())
     raise InputError(
@@ -124,12 +128,12 @@ def check_domains(name: str, table: DomainTable, *, allow_confounded: bool) -> N
 
 
 def domain_notes(
-    train: DomainTable, val: DomainTable, balance: str, *, allow_confounded: bool
+    train: DomainTable, val: DomainTable, balance: str, *, is_paired: bool
 ) -> list[str]:
     """What a user should know of the domains before a training on them begins, line by line."""
     notes = ["training images by domain and class:", *(f"  {line}" for line in train.lines())]
-    reason = confounding(train)
-    if reason is not None and allow_confounded:
+    reason = confounding(train, is_paired=is_paired)
+    if reason is not None:
         notes.append(f"warning: {reason}; allowed by detector.allow_confounded")
     notes.append(
         f"domain accuracy by chance: {1 / len(train.domains):.3f} one in {len(train.domains)}; "

@@ -92,6 +92,7 @@ def opened(found, experiment):
         ({"0|a": 3, "1|b": 3}, {}, "domain a holds real images only"),
         (BALANCED, {"domains": ["a"]}, "all training images are of one domain"),
         (BALANCED, {"leave_out": "b"}, "all training images are of one domain"),
+        ({"0|a": 9}, {"pseudo_fakes": {}}, "all training images are of one domain"),
         (BALANCED, {"leave_out": "c"}, r"data.leave_out: photos has no c \(it has a, b\)"),
         (BALANCED, {"domains": ["a"], "leave_out": "a"}, "without a no domain is left"),
     ],
@@ -123,6 +124,13 @@ def test_an_unlabelled_domain_is_fine_and_its_images_reach_training():
     assert (data.num_val_real, data.num_val_fake) == (2, 2)
     assert data.num_domains == 2
     assert ["b", "0", "real", "0", "fake", "9", "unknown"] in [note.split() for note in data.notes]
+
+
+def test_pseudo_fakes_bring_both_classes_into_domains_of_real_images():
+    found = manifest({"0|a": 4, "0|b": 6}, {"0|a": 2, "0|b": 2})
+    with mock.patch.object(data_module, "with_fixed_pseudo_fakes"):
+        data, *_ = opened(found, settings(pseudo_fakes={}))
+    assert not [note for note in data.notes if note.startswith("warning")]
 
 
 def test_a_domain_missing_in_validation_is_said():  # C-20
@@ -157,7 +165,8 @@ def test_majority_share_follows_the_sampling(balance, share):
 def test_domains_without_images_do_not_count():
     table = domain_table(manifest({"0|a": 3, "1|a": 3, "0|b": 0}), "train", ("a", "b"))
     assert table.missing() == ("b",)
-    assert confounding(table) == "all training images are of one domain; there must be two or more"
+    reason = "all training images are of one domain; there must be two or more"
+    assert confounding(table, is_paired=False) == reason
 
 
 # From here on with records.
