@@ -83,9 +83,12 @@ def test_no_workers_are_refused():
 
 
 SLEEPERS = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from pipelines.executors import LocalExecutor
+
+# A shell starts background jobs with SIGINT ignored, and tests may run in one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def sleep(task):
     Path(sys.argv[1], f"{os.getpid()}").touch()
