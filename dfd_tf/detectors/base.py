@@ -166,6 +166,7 @@ class Detector(keras.Model):
         Each map is divided by its own maximum; an image without any evidence gives zeros.
         """
 
-    @abstractmethod
     def begin_phase(self, phase: Phase) -> None:
-        """Sets what trains in a phase; called before `compile`, also on resume."""
+        """Sets what trains in a phase, by default everything that ever does; called before
+        `compile`, also on resume.
+        """

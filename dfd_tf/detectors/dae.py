@@ -14,7 +14,6 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from dfd_tf.config.detectors import Phase
 from dfd_tf.detectors.base import Detector, to_unit
 from dfd_tf.detectors.explanation import explanation_map
 from dfd_tf.detectors.patches import patch_map, top_patch_mean
@@ -167,9 +166,6 @@ class DenoisingAutoencoder(Detector):
         """Absolute error averaged over the patch around each pixel."""
         errors = _errors(images, self.reconstruct(images))
         return explanation_map(patch_map(errors, self.patch), self.image_size)
-
-    def begin_phase(self, phase: Phase) -> None:
-        """Every phase trains the whole autoencoder; ResNet18 never trains."""
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from dfd_tf.config.detectors import EnsembleMember, Phase
+from dfd_tf.config.detectors import EnsembleMember
 from dfd_tf.config.score_maps import RobustZScore
 from dfd_tf.detectors.base import Detector, to_unit
 from dfd_tf.detectors.explanation import explanation_map
@@ -79,9 +79,6 @@ class Member(Detector):
             data_format="channels_last",
         )
         return to_unit(ops.cast(ops.round(smaller), "uint8"))
-
-    def begin_phase(self, phase: Phase) -> None:
-        raise NotImplementedError("a member of an ensemble is trained in its own run")
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -163,9 +160,6 @@ class Ensemble(Detector):
             member.settings.weight * member.explain(images) for member in self.used_members()
         )
         return explanation_map(maps, self.image_size)
-
-    def begin_phase(self, phase: Phase) -> None:
-        raise NotImplementedError("an ensemble is not trained; `dfd-tf ensemble` makes it of runs")
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from dfd_tf.config.detectors import DetectorConfig, Phase
+from dfd_tf.config.detectors import DetectorConfig
 from dfd_tf.config.detectors import GanDetector as GanSettings
 from dfd_tf.detectors.base import Detector, to_unit
 from dfd_tf.detectors.explanation import explanation_map
@@ -222,9 +222,6 @@ class GanDetector(Detector):
 
     def trouble(self, history: Sequence[Mapping[str, Any]]) -> str | None:
         return None if self.generator is None else collapse_warning(history)
-
-    def begin_phase(self, phase: Phase) -> None:
-        """Every phase trains everything: there is no backbone to freeze."""
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from dfd_tf.config.detectors import Phase
 from dfd_tf.detectors.base import Detector
 from dfd_tf.detectors.explanation import explanation_map
 from dfd_tf.detectors.patches import top_patch_mean
@@ -99,9 +98,6 @@ class ResidualAutoencoder(Detector):
     def explain(self, images: Any) -> Any:
         """Squared reconstruction error per pixel."""
         return explanation_map(self._errors(images), self.image_size)
-
-    def begin_phase(self, phase: Phase) -> None:
-        """Every phase trains everything: there is no backbone to freeze."""
 
     def get_config(self) -> dict[str, Any]:
         return {
