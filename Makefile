@@ -18,7 +18,7 @@ demo: $(STAMP)
 	$(BIN)/dfd-tf demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

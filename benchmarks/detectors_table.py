@@ -5,8 +5,9 @@
 
 A training set is NAME=RECORDS, or NAME=RECORDS,RECORDS_OF_DANN where `dann`, which needs two
 domains, takes others (say, the same ones with unlabelled images of the target). Supervised
-detectors get pseudo-fakes where the records hold no fakes. What is trained already is kept, so an
-interrupted table goes on where it stopped. `*`: the interval holds 0.5, chance.
+detectors get pseudo-fakes where the records hold no fakes; `spatial` has a recipe of its own there.
+What is trained already is kept, so an interrupted table goes on where it stopped.
+`*`: the interval holds 0.5, chance.
 """
 
 import argparse
@@ -29,6 +30,7 @@ CONFIGS = {
     "dae": "dae_small",
     "residual_ae": "residual_ae_small",
 }
+WITHOUT_FAKES = "spatial_blends_small"
 BACKBONES = ("spatial", "dann")
 SUPERVISED = ("spatial", "dann", "gan")
 FINE_TUNING = (
@@ -72,15 +74,18 @@ def main() -> None:
 
 def train(detector: str, records: Sequence[Path], run: Path, options: argparse.Namespace) -> None:
     folder = records[-1] if detector == "dann" else records[0]
+    counts = load_manifest(folder).counts()["train"]
+    has_fakes = any(key.startswith(f"{FAKE}|") for key in counts)
+    config = CONFIGS[detector] if has_fakes or detector != "spatial" else WITHOUT_FAKES
     changes = list(options.set)
     if detector in BACKBONES:
         changes.append(f"detector.image_size={options.size}")
         if options.weights is not None:
-            changes += [f"detector.weights={options.weights}", FINE_TUNING]
-    counts = load_manifest(folder).counts()["train"]
-    if detector in SUPERVISED and not any(key.startswith(f"{FAKE}|") for key in counts):
+            changes.append(f"detector.weights={options.weights}")
+            changes += [FINE_TUNING] if config != WITHOUT_FAKES else []
+    if detector in SUPERVISED and not has_fakes and config != WITHOUT_FAKES:
         changes.append('data.pseudo_fakes={"self_blend": 1.0, "splice": 1.0, "resample": 0.3}')
-    command = ["train", CONFIGS[detector], "--data", str(folder), "--run", str(run)]
+    command = ["train", config, "--data", str(folder), "--run", str(run)]
     if run.exists():
         command.append("--resume")
     dfd_tf(*command, *(part for change in changes for part in ("--set", change)))

@@ -74,6 +74,17 @@ def augment(image: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf.
     return image
 
 
+def augment_mask(mask: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf.Tensor:
+    """Moves a mask as `augment` moves the image of the same seed; nothing else happens to it.
+
+    Args:
+        mask: Float32 (size, size, 1).
+        seed: Int64 (2,), the example's own.
+        settings: Those of the image.
+    """
+    return _geometry(mask, Draws(seed, _NUM_DRAWS), settings)
+
+
 def _geometry(image: tf.Tensor, draws: Draws, settings: AugmentSettings) -> tf.Tensor:
     low, high = settings.crop_scale
     side = tf.sqrt(draws.between(low, high))

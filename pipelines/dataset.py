@@ -8,22 +8,21 @@ that holds fewer or more records than the manifest says is an error, not a short
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.augment import augment
+from pipelines.augment import augment, augment_mask
 from pipelines.augment_ops import to_pixels
+from pipelines.changes import to_cells
 from pipelines.decoding import IMAGE_KEYS, decode_batch
 from pipelines.errors import InputError
 from pipelines.media_item import FAKE
 from pipelines.pseudo_fakes import Examples, with_pairs, with_replacements
 from pipelines.records.manifest import Manifest
 from pipelines.records.reader import feature_spec
-from pipelines.records.verification import verify_records
 from pipelines.sampling import (
     ENDLESS,
     Group,
@@ -48,7 +47,8 @@ class Batches:
     Args:
         dataset: Yields `(images, {"label": int32 (batch,), "domain": int32 (batch,)})`; with
             pseudo-fakes the targets also hold `family`, int32 (batch,): 0 an image of the dataset,
-            1 the first of PSEUDO_FAKE_FAMILIES.
+            1 the first of PSEUDO_FAKE_FAMILIES; and `changed`, float32 (batch, CELLS, CELLS): where
+            it differs from its real image (`pipelines.changes`).
         steps_per_epoch: Batches in one pass over the examples.
         num_examples: Examples in one pass, over all workers.
     """
@@ -142,6 +142,12 @@ def training_batches(
         if settings.augment is not None:
             stream = tf.fill(tf.shape(places), tf.constant(image_seed, tf.int64) + epoch)
             seeds = tf.stack([stream, places], axis=1)
+            if "changed" in targets:
+                targets["changed"] = tf.map_fn(
+                    lambda example: augment_mask(example[0], example[1], settings.augment),
+                    (targets["changed"], seeds),
+                    fn_output_signature=tf.TensorSpec((*images.shape[1:3], 1), tf.float32),
+                )
             images = tf.map_fn(
                 lambda example: to_pixels(augment(example[0], example[1], settings.augment)),
                 (images, seeds),
@@ -149,7 +155,7 @@ def training_batches(
             )
         elif settings.pseudo_fakes is not None:
             images = to_pixels(images)
-        return images, targets
+        return images, _in_cells(targets)
 
     epochs = tf.data.Dataset.range(first_epoch, ENDLESS)
     dataset = epochs.flat_map(epoch_batches)
@@ -190,7 +196,7 @@ def evaluation_batches(
         DatasetError: No eligible records, or a domain the data does not have.
     """
     groups = eligible_groups(manifest, split, labels, domains)
-    selection = Selection(folder, manifest.split_shards(split), tuple(groups))
+    selection = Selection(folder, manifest, split, tuple(groups))
     steps = math.ceil(selection.num_records / batch_size)
     keys = feature_spec() if with_meta else (*IMAGE_KEYS, *_TARGET_KEYS)
     needed = {key: feature_spec()[key] for key in keys}
@@ -228,28 +234,11 @@ def with_fixed_pseudo_fakes(
         images, targets = batch
         places = number * _LARGEST_BATCH + tf.range(tf.size(targets["label"], tf.int64))
         images, targets, _ = with_pairs(Examples(images, targets, places), stream, settings)
-        return to_pixels(images), targets
+        return to_pixels(images), _in_cells(targets)
 
     dataset = batches.dataset.enumerate().map(add, num_parallel_calls=_parallelism(num_parallel))
     dataset = dataset.prefetch(_PREFETCH).with_options(_options())
     return Batches(dataset, batches.steps_per_epoch, 2 * batches.num_examples)
-
-
-@contextmanager
-def naming_bad_records(folder: Path) -> Iterator[None]:
-    """Turns an error that damaged records cause inside the block into one that names them.
-
-    TensorFlow's own errors name neither shard nor record. On any of them the folder is verified
-    in depth; if it proves sound, the error was not the data's and passes unchanged.
-
-    Raises:
-        DatasetError: Names the shard and the record.
-    """
-    try:
-        yield
-    except tf.errors.OpError:
-        verify_records(folder, deep=True)
-        raise
 
 
 def _used(known: tuple[str, ...], domains: Sequence[str]) -> tuple[str, ...]:
@@ -274,6 +263,13 @@ def _targets(
             "label": tf.cast(label, tf.int32),
             "domain": tf.argmax(matches, axis=1, output_type=tf.int32),
         }
+
+
+def _in_cells(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Reduces the mask of changed pixels, if there is one, to what a batch tells of it."""
+    if "changed" not in targets:
+        return targets
+    return {**targets, "changed": to_cells(targets["changed"])}
 
 
 def _paired_size(batch_size: int) -> int:

@@ -5,7 +5,7 @@ finished shard, by which an interrupted or damaged build goes on where it is who
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipelines.records.schema import DATASET_NAME
 WORK = ".prepare"
 MEDIA = "media"
 PLAN = "plan.json"
+SURVEY = "survey.json"
 TFDS_FILES = ("dataset_info.json", "features.json")
 
 
@@ -72,6 +73,21 @@ class OutputFolder:
                 "or the same with other content or labels); name another folder, or overwrite this"
             )
         write_json(self.work / PLAN, {"settings": settings, "items": items, "media": media})
+
+    def survey(self, media: str) -> dict[str, Any] | None:
+        """What an earlier run's measuring pass found of these media, if it got that far.
+
+        The folder belongs to one set of settings, so the media alone decide.
+        """
+        try:
+            content = json.loads((self.work / SURVEY).read_text(encoding="utf-8"))
+            return content["report"] if content["media"] == media else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save_survey(self, media: str, report: Mapping[str, Any]) -> None:
+        """Keeps what the measuring pass found, for a run that goes on where this one stops."""
+        write_json(self.work / SURVEY, {"media": media, "report": report})
 
     def clear(self) -> None:
         """Deletes what `prepare` wrote, the manifest first, and nothing else."""

@@ -2,25 +2,29 @@
 
 1. Index pass: every medium is looked at once (kind, sha256, small pictures, or what is wrong).
 2. Splits: connected components, with their proof.
-3. Shards: each a unit of work, written aside and renamed, skipped when done and intact.
-4. The manifest, last and by rename: a folder without one is not finished.
+3. Where harmonisation was asked for: every face is measured, and the carrier chosen.
+4. Shards: each a unit of work, written aside and renamed, skipped when done and intact.
+5. The manifest, last and by rename: a folder without one is not finished.
 
 The result is a pure function of media and settings: killed anywhere and run again, with any number
 of workers, the folder holds the same bytes. Memory does not grow with the pictures: of each medium
 some kilobytes are kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pipelines.carrier_survey import measure_items, survey_report
 from pipelines.errors import Cause, DatasetError, InputError
 from pipelines.executors import Executor
 from pipelines.faces.registry import open_detector
 from pipelines.fingerprints import find_near_duplicates
+from pipelines.harmonization import MeasuredFace, choose_carrier, with_carrier
 from pipelines.listing import account, list_media, nothing_usable
 from pipelines.media_index import Indexed, index_items
 from pipelines.media_item import MediaItem
@@ -48,7 +52,7 @@ class Progress:
     """How far a run is.
 
     Args:
-        stage: `index` or `shards`.
+        stage: `index`, `carrier` (harmonisation only) or `shards`.
         done: Media finished in this stage.
         total: Media there are in this stage.
         reused: Media whose shards an earlier run had finished.
@@ -103,6 +107,10 @@ def prepare(
         folder.claim(identity, len(listing.items), media)
         plan = _split(planned, indexed, settings)
         del indexed
+        harmonization: Mapping[str, Any] = {}
+        if settings.harmonize:
+            harmonization = _survey(folder, planned, media, settings, executor, progress)
+            settings = with_carrier(settings, harmonization)
         results = _write(folder, planned, plan, settings, executor, progress)
         failures += [failure for result in results for failure in result.failures]
         failures += [
@@ -115,6 +123,7 @@ def prepare(
             name=out.resolve().name,
             settings=plain_settings(settings),
             sources=tuple(account(listing, recorded, failures)),
+            harmonization=harmonization,
             domains=tuple(sorted({p.item.domain for p in planned if p.item.key in recorded})),
             shards=tuple(result.info for result in results),
             failed=tuple(sorted(failures, key=lambda f: (f.key, f.cause, f.reason))),
@@ -165,6 +174,35 @@ def _split(
         near_duplicates=near,
         on_overlap=settings.on_overlap,
     )
+
+
+def _survey(
+    folder: OutputFolder,
+    planned: Sequence[PlannedItem],
+    media: str,
+    settings: PrepareSettings,
+    executor: Executor,
+    progress: Callable[[Progress], None],
+) -> dict[str, Any]:
+    """Measures every face, or reads what an interrupted run measured of these media."""
+    known = folder.survey(media)
+    if known is not None:
+        return known
+    chunks = [planned[i : i + INDEX_CHUNK] for i in range(0, len(planned), INDEX_CHUNK)]
+    faces: list[MeasuredFace] = []
+    done = 0
+    progress(Progress("carrier", 0, len(planned)))
+    work = partial(measure_items, settings=settings)
+    for chunk, found in zip(chunks, executor.run(work, chunks), strict=True):
+        faces += found
+        done += len(chunk)
+        progress(Progress("carrier", done, len(planned)))
+    if not faces:
+        return {}
+    carrier = choose_carrier(faces, settings.crop.size, settings.crop.quality)
+    report = survey_report(faces, carrier, settings.crop.size)
+    folder.save_survey(media, report)
+    return report
 
 
 def _write(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipelines.blending import resample, self_blend, splice
+from pipelines.changes import changed_pixels, unchanged
 from pipelines.draws import Draws
 from pipelines.face_layout import face_layout
 from pipelines.media_item import FAKE, REAL
@@ -25,7 +26,8 @@ class Examples(NamedTuple):
 
     Args:
         images: (batch, size, size, 3), uint8, or float32 in [0, 1].
-        targets: `label` and `domain`, int32 (batch,), and with pseudo-fakes also `family`.
+        targets: `label` and `domain`, int32 (batch,), and with pseudo-fakes also `family`, int32
+            (batch,), and `changed`, the mask of changed pixels (`pipelines.changes`).
         places: Int64 (batch,), their places in the epoch.
     """
 
@@ -53,6 +55,9 @@ def with_pairs(examples: Examples, stream: tf.Tensor, settings: PseudoFakeSettin
     paired = {name: tf.repeat(values, 2) for name, values in targets.items()}
     paired["label"] = _alternating(label, tf.where(label == REAL, FAKE, label))
     paired["family"] = _alternating(tf.zeros_like(families), families)
+    known = (label == REAL)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    changed = tf.where(known, changed_pixels(reals, fakes), -1.0)
+    paired["changed"] = _alternating(unchanged(reals, label == REAL), changed)
     return Examples(_alternating(reals, fakes), paired, tf.repeat(places, 2))
 
 
@@ -82,11 +87,12 @@ def with_replacements(
     count = tf.minimum(tf.shape(reals)[0], tf.shape(replaced)[0])
     sources, replaced = reals[:count], replaced[:count]
     family = tf.zeros_like(targets["label"])
+    masks = unchanged(images, targets["label"] == REAL)
 
-    def unchanged() -> tuple[tf.Tensor, ...]:
-        return images, family, targets["domain"], places
+    def as_they_are() -> tuple[tf.Tensor, ...]:
+        return images, family, masks, targets["domain"], places
 
-    def changed() -> tuple[tf.Tensor, ...]:
+    def with_fakes() -> tuple[tf.Tensor, ...]:
         pool = tf.gather_nd(images, reals)
         pair_seeds = tf.gather_nd(seeds, sources)
         real, fake, families = make_pairs(pool, tf.range(count), pair_seeds, settings)
@@ -95,14 +101,17 @@ def with_replacements(
                 images, tf.concat([sources, replaced], axis=0), tf.concat([real, fake], axis=0)
             ),
             tf.tensor_scatter_nd_update(family, replaced, families),
+            tf.tensor_scatter_nd_update(masks, replaced, changed_pixels(real, fake)),
             *(
                 tf.tensor_scatter_nd_update(values, replaced, tf.gather_nd(values, sources))
                 for values in (targets["domain"], places)
             ),
         )
 
-    images, family, domain, places = tf.cond(count > 0, changed, unchanged)
-    return Examples(images, {**targets, "domain": domain, "family": family}, places)
+    found = tf.cond(count > 0, with_fakes, as_they_are)
+    images, family, masks, domain, places = found
+    changes = {"domain": domain, "family": family, "changed": masks}
+    return Examples(images, {**targets, **changes}, places)
 
 
 def make_pairs(

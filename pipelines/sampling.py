@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pipelines.errors import DatasetError
 from pipelines.media_item import FAKE, REAL, UNKNOWN
-from pipelines.records.manifest import Manifest, ShardInfo
+from pipelines.records.manifest import Manifest
 from pipelines.records.reader import feature_spec
 
 ENDLESS = 2**62
@@ -24,6 +24,7 @@ LABEL_CHOICES = {"all": (REAL, FAKE, UNKNOWN), "labelled": (REAL, FAKE), "real":
 _MAX_OPEN_SHARDS = 16
 _SELECT_RECORDS = 64
 _BLOCKS = 256
+_NO_RECORD = -1
 
 
 @dataclass(frozen=True, order=True)
@@ -140,7 +141,8 @@ class Sampler:
         self.streams = plan_streams(groups, balance)
         self.num_examples = sum(groups.values())
         self._folder = folder
-        self._shards = manifest.split_shards(split)
+        self._manifest = manifest
+        self._split = split
         self._sizes = [sum(groups[group] for group in s.groups) for s in self.streams]
         self._slots = [i for i, stream in enumerate(self.streams) for _ in range(stream.slots)]
         self._shuffle_buffer = shuffle_buffer
@@ -193,7 +195,7 @@ class Sampler:
         seed = tf.constant(seed_from(self._seed, f"stream {stream.groups}"), tf.int64)
         share = stream.slots / len(self._slots)
         buffer = max(1, math.ceil(self._shuffle_buffer * share))
-        selection = Selection(self._folder, self._shards, stream.groups)
+        selection = Selection(self._folder, self._manifest, self._split, stream.groups)
 
         def one_pass(number: tf.Tensor) -> tf.data.Dataset:
             # The global seed of the process must not change the order: within a tf.data function
@@ -219,13 +221,15 @@ class Selection:
 
     Args:
         folder: Record folder.
-        shards: Shards of the split, from the manifest.
+        manifest: Its manifest; records it leaves out are not read.
+        split: Split to read.
         groups: What to read.
     """
 
     def __init__(
-        self, folder: Path, shards: Sequence[ShardInfo], groups: tuple[Group, ...]
+        self, folder: Path, manifest: Manifest, split: str, groups: tuple[Group, ...]
     ) -> None:
+        shards = manifest.split_shards(split)
         self._groups = groups
         keys = {f"{group.label}|{group.domain}" for group in groups}
         chosen = [sum(shard.counts.get(key, 0) for key in keys) for shard in shards]
@@ -233,22 +237,35 @@ class Selection:
         self._everything = all(shard.records == number for shard, number in used)
         self.num_shards = len(used)
         self.num_records = sum(chosen)
+        skipped = [manifest.skipped_in(shard) for shard, _ in used]
+        self._most_skipped = max(map(len, skipped), default=0)
         self.shards = tf.data.Dataset.from_tensor_slices(
             (
                 [str(folder / shard.file) for shard, _ in used],
                 tf.constant([shard.records for shard, _ in used], tf.int64),
                 tf.constant([number for _, number in used], tf.int64),
+                tf.constant(
+                    [one + [_NO_RECORD] * (self._most_skipped - len(one)) for one in skipped],
+                    tf.int64,
+                    (len(used), self._most_skipped),
+                ),
             )
         )
 
-    def read(self, path: tf.Tensor, records: tf.Tensor, chosen: tf.Tensor) -> tf.data.Dataset:
+    def read(
+        self, path: tf.Tensor, records: tf.Tensor, chosen: tf.Tensor, skipped: tf.Tensor
+    ) -> tf.data.Dataset:
         """Serialized records of one shard; an error where the manifest's counts do not hold.
 
         A TFRecord file cut between two records reads as a shorter file without any error.
         """
-        everything = tf.data.TFRecordDataset(path).apply(
-            tf.data.experimental.assert_cardinality(records)
-        )
+        everything = tf.data.TFRecordDataset(path)
+        if self._most_skipped:
+            numbered = everything.enumerate().filter(
+                lambda number, _: tf.reduce_all(tf.not_equal(number, skipped))
+            )
+            everything = numbered.map(lambda _, record: record)
+        everything = everything.apply(tf.data.experimental.assert_cardinality(records))
         if self._everything:
             return everything
         selected = everything.batch(_SELECT_RECORDS).map(self._select).unbatch()

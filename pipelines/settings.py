@@ -52,6 +52,21 @@ class FaceSettings:
 
 
 @dataclass(frozen=True)
+class CarrierSettings:
+    """What every crop is brought to before it is stored (`pipelines.harmonization`).
+
+    Args:
+        side: Side it is resampled to, pixels.
+        quality: JPEG quality it is encoded with.
+        bandwidth: Effective resolution it is blurred down to, radians per pixel.
+    """
+
+    side: int
+    quality: int
+    bandwidth: float
+
+
+@dataclass(frozen=True)
 class CropSettings:
     """What is stored: a square crop of `size` pixels, encoded as `format`.
 
@@ -59,11 +74,13 @@ class CropSettings:
         size: Side of the stored crop, pixels.
         format: `jpeg` or `png`.
         quality: JPEG quality; chroma is not subsampled.
+        carrier: What it is brought to before, measured by `prepare`; None: nothing.
     """
 
     size: int = 256
     format: str = "jpeg"
     quality: int = 95
+    carrier: CarrierSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,7 @@ class PrepareSettings:
         on_overlap: What happens to kept splits that share content: `report` keeps them and has
             `train` refuse the dataset, `drop` drops the items on the training side.
         seed: Seed of the split assignment.
+        harmonize: Bring all faces to one carrier (`crop.carrier`), measured over all media.
         limits: What may be decoded.
         faces: How faces are found.
         crop: What is stored.
@@ -85,6 +103,7 @@ class PrepareSettings:
     splits: tuple[float, float, float] | None = (0.7, 0.15, 0.15)
     on_overlap: str = "report"
     seed: int = 0
+    harmonize: bool = False
     limits: MediaLimits = field(default_factory=MediaLimits)
     faces: FaceSettings = field(default_factory=FaceSettings)
     crop: CropSettings = field(default_factory=CropSettings)
@@ -99,12 +118,15 @@ def prepare_settings(values: Mapping[str, Any]) -> PrepareSettings:
     plain = dict(values)
     if plain["splits"] is not None:
         plain["splits"] = tuple(plain["splits"])
+    crop = dict(plain["crop"])
+    if crop.get("carrier") is not None:
+        crop["carrier"] = CarrierSettings(**crop["carrier"])
     return PrepareSettings(
         **plain
         | {
             "limits": MediaLimits(**plain["limits"]),
             "faces": FaceSettings(**plain["faces"]),
-            "crop": CropSettings(**plain["crop"]),
+            "crop": CropSettings(**crop),
         }
     )
 

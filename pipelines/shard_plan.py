@@ -95,8 +95,17 @@ def settings_identity(settings: PrepareSettings) -> dict[str, Any]:
 
 
 def plain_settings(settings: PrepareSettings) -> dict[str, Any]:
-    """The settings as a manifest stores them: JSON values."""
-    return json.loads(json.dumps(asdict(settings)))
+    """The settings as a manifest stores them: JSON values.
+
+    Harmonisation is named only where it was asked for: without it, records, manifests and notes
+    are those of programs that did not know it.
+    """
+    values = json.loads(json.dumps(asdict(settings)))
+    if not values["harmonize"]:
+        del values["harmonize"]
+    if values["crop"]["carrier"] is None:
+        del values["crop"]["carrier"]
+    return values
 
 
 def digest(content: Any) -> str:

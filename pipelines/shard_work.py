@@ -9,16 +9,17 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 
 from pipelines.errors import Cause, InputError, MediaError, printable
-from pipelines.faces.base import FaceDetector
+from pipelines.faces.base import Box, FaceDetector
 from pipelines.faces.extract import FaceCrop, extract_faces
 from pipelines.faces.registry import open_detector
+from pipelines.harmonization import CarrierFacts
 from pipelines.media.images import SourceFacts, read_image
 from pipelines.media.videos import VideoFrame, VideoFrames, sample_frames
 from pipelines.output_folder import write_json
@@ -68,8 +69,8 @@ def write_shard(
         return done
     failures: list[Failure] = []
     recorded: list[str] = []
-    with _one_opencv_thread(), ShardWriter(out / task.file, task.split) as writer:
-        detector = _detector(settings.faces)
+    with one_opencv_thread(), ShardWriter(out / task.file, task.split) as writer:
+        detector = shared_detector(settings.faces)
         for planned in task.items:
             written = 0
             for record in _records(planned, settings, detector, failures):
@@ -93,7 +94,7 @@ def _records(
     drops: list[tuple[Cause, str]] = []
     num_frames = 0
     try:
-        facts, frames = _open_frames(planned, settings)
+        facts, frames = open_frames(planned, settings)
         if facts.sha256 != planned.sha256:
             raise InputError(f"{printable(item.path)}: changed while it was read; prepare it again")
         for frame in frames:
@@ -111,9 +112,14 @@ def _records(
     failures += [Failure(item.key, cause.value, reason) for cause, reason in drops]
 
 
-def _open_frames(
+def open_frames(
     planned: PlannedItem, settings: PrepareSettings
 ) -> tuple[SourceFacts, Iterable[VideoFrame]]:
+    """Returns the facts of a medium and its frames; of an image the only one.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
     if planned.kind == "video":
         video = sample_frames(planned.item.path, settings.frames, settings.limits)
         return video.facts, video
@@ -143,6 +149,10 @@ def _record(
     crop: FaceCrop,
 ) -> FaceRecord:
     item = planned.item
+    box = crop.box_fractions
+    if crop.carrier is not None:
+        # The carrier is the source now: the audit must see what a detector could see.
+        facts, box = _carrier_facts(facts, crop.carrier), _box_in_crop(settings.faces)
     video = item.video
     if planned.kind == "video" and not video:
         video = video_key(item.dataset, item.method, item.label, item.key)
@@ -162,7 +172,7 @@ def _record(
         frame=frame.index,
         time_seconds=frame.time_seconds,
         face_index=crop.index,
-        face_box=crop.box_fractions,
+        face_box=box,
         face_score=crop.face.score,
         source_format=facts.format,
         source_bytes=facts.bytes,
@@ -170,6 +180,24 @@ def _record(
         source_width=facts.width,
         source_height=facts.height,
     )
+
+
+def _carrier_facts(facts: SourceFacts, carrier: CarrierFacts) -> SourceFacts:
+    return replace(
+        facts,
+        format="JPEG",
+        bytes=carrier.bytes,
+        width=carrier.side,
+        height=carrier.side,
+        jpeg_quality=carrier.quality,
+    )
+
+
+def _box_in_crop(settings: FaceSettings) -> Box:
+    """Where a face lies in the square cut out around it: in the middle, within the margin."""
+    margin = 0.0 if settings.detector == "none" else settings.margin
+    side = 1 / (1 + 2 * margin)
+    return (margin * side, margin * side, side, side)
 
 
 def _finished(task: ShardTask, out: Path, note: Path) -> ShardResult | None:
@@ -201,12 +229,13 @@ def _save_note(note: Path, task: ShardTask, result: ShardResult) -> None:
 
 
 @lru_cache(maxsize=1)
-def _detector(settings: FaceSettings) -> FaceDetector:
+def shared_detector(settings: FaceSettings) -> FaceDetector:
+    """Returns this process's detector; tasks share it, for opening one takes a while."""
     return open_detector(settings)
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
+def one_opencv_thread() -> Iterator[None]:
     """Processes share the cores already; OpenCV's own threads would only get in their way."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

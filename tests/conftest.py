@@ -3,26 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tiny_settings import TINY
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-
-TINY = {
-    "spatial": [
-        "detector.backbone=resnet32",
-        "detector.weights=none",
-        "detector.image_size=32",
-        "detector.phases=[{name: all, epochs: 2, learning_rate: 0.002}]",
-    ],
-    "residual_ae": [
-        "detector.image_size=32",
-        "detector.widths=[8, 16, 16]",
-        "detector.latent=16",
-        "detector.phases=[{name: all, epochs: 2, learning_rate: 0.002}]",
-    ],
-}
-"""Overrides that make a shipped configuration train in seconds."""
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +18,14 @@ def shared_data() -> Path:
     if not (folder / "MANIFEST.csv").is_file():
         pytest.skip("needs ../shared/data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def plain_faces() -> list[np.ndarray]:
+    """60 rendered people, uint8 RGB (96, 96, 3): nothing but who it is tells one from another."""
+    from pipelines.sources.synthetic_portraits import render_face
+
+    return [render_face(11, person, 0, 96).pixels for person in range(60)]
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def command(
             runs, data, out, combine=combine, weights=weights, progress=progress
         )
     missing = calibration.missing.items()
-    warnings += RunDirectory(out).read_model().caveats
+    warnings += [*RunDirectory(out).read_model().caveats, *calibration.caveats]
     warnings += [f"operating point {name} was not set: {reason}" for name, reason in missing]
     for warning in warnings:
         warn(escape(warning))

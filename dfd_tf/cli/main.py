@@ -15,10 +15,12 @@ COMMANDS = {
     "doctor": "Show what this machine has: devices, precision, packages, write access.",
     "prepare": "Turn folders, CSV manifests, videos or datasets into TFRecords of faces.",
     "inspect": "Show what a record folder holds, with a contact sheet.",
+    "audit": "Check records for shared content and for shortcuts, before training.",
     "train": "Train a detector from a configuration and a record folder.",
     "ensemble": "Combine trained runs into one.",
     "calibrate": "Fit thresholds and probabilities of a run on validation data.",
     "evaluate": "Judge a run on a record folder's test split.",
+    "compare": "Compare runs on the same images, with paired tests.",
     "predict": "Score image and video files with a run.",
     "config": "List, show and describe configurations.",
 }

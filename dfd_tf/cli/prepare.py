@@ -36,6 +36,11 @@ DETECTORS = ["haar", "yunet", "none"]
     show_default=True,
     help="With --splits keep: drop training items that share content with val or test.",
 )
+@click.option(
+    "--harmonize",
+    is_flag=True,
+    help="Bring all faces to one size, sharpness and JPEG quality, so that only content differs.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--max-pixels", type=click.IntRange(min=64), default=40_000_000, show_default=True)
 @click.option("--max-bytes", type=click.IntRange(min=1), default=32 * 2**20, show_default=True)
@@ -57,6 +62,7 @@ def command(
     frames: int,
     splits: str,
     on_overlap: str,
+    harmonize: bool,
     seed: int,
     max_pixels: int,
     max_bytes: int,
@@ -88,6 +94,7 @@ def command(
         splits=_fractions(splits),
         on_overlap=on_overlap,
         seed=seed,
+        harmonize=harmonize,
         limits=MediaLimits(max_image_bytes=max_bytes, max_pixels=max_pixels),
         faces=FaceSettings(
             detector=faces,

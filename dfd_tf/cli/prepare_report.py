@@ -9,7 +9,11 @@ from rich.progress import Progress as RichProgress
 
 from pipelines.prepare import Progress
 
-STAGES = {"index": "looking at media", "shards": "finding faces, writing shards"}
+STAGES = {
+    "index": "looking at media",
+    "carrier": "measuring faces",
+    "shards": "finding faces, writing shards",
+}
 
 
 class PrepareProgress:

@@ -72,6 +72,9 @@ class SpatialDetector(Schema):
     locations, because small faults are local."""
     top_k: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of the locations averaged, for `pooling: top_k`."""
+    location_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the loss at every location of pseudo-fakes and their real images, where it is known
+    which pixels were changed; 0: none."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Dropout rate in front of the logit."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
@@ -168,8 +171,12 @@ class DannDetector(Schema):
     domain_weight: NonNegativeFloat = 1.0
     """Weight of the domain loss beside the label loss."""
     peak_lambda: NonNegativeFloat = 1.0
-    """Largest strength of the gradient reversal; it rises to it from 0 over the training. 0: the
-    same network without an adversary, to compare with."""
+    """Largest strength of the gradient reversal; it rises to it from 0 over the training. At 1 the
+    adversary's share of the features' gradient is at most as long as the label's. 0: the same
+    network without an adversary, to compare with."""
+    adversary_rate: PositiveFloat = 10.0
+    """Learning rate of the adversary over that of everything else. A slow one is fooled by features
+    that still hold the domain."""
     allow_confounded: bool = False
     """Train although there is one domain only, or a domain holds one class only: there the
     adversary removes the very difference between real and fake."""

@@ -37,6 +37,9 @@ class Data(Schema):
     leave_out: str | None = None
     """A domain that is not used even so: neither trained nor validated on, so that `dfd-tf
     evaluate` shows what the detector makes of a domain it has never seen."""
+    on_bad_record: Literal["stop", "skip"] = "stop"
+    """Records whose picture cannot be decoded: `stop` names the first one met; `skip` looks for
+    them beforehand and leaves out up to 0.1 % of a folder's, named in every artefact."""
 
     def used_domains(self, known: Sequence[str]) -> tuple[str, ...]:
         """Returns the domains of a dataset that are used, in the dataset's order."""
@@ -97,7 +100,9 @@ class Calibration(Schema):
     """How scores become probabilities and verdicts, on the validation split."""
 
     method: Literal["auto", "temperature", "platt", "isotonic", "none"] = "auto"
-    """`auto`: Platt when both classes are labelled, else none: thresholds from real scores only."""
+    """`auto`: where both classes are labelled, the simplest map within one standard error of the
+    lowest cross-fitted log loss, temperature (logits only), Platt or isotonic; else none:
+    thresholds from real scores only."""
 
 
 class Experiment(Schema):

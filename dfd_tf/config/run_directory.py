@@ -4,11 +4,12 @@ config.yaml       the experiment, fully resolved
 provenance.json   versions, commit, machine, dataset fingerprint, seed, selection rule
 checkpoints/      resumable states, the newest two
 best/             weights of the selected epoch (model.weights.h5) and model.json beside them
-calibration.json  probability map and thresholds
+calibration.json  probability map and thresholds; drawn in calibration.png
 history.csv       one row an epoch
 logs/             TensorBoard
 samples/          pictures a generator made from the same noise, one grid an epoch
 reports/          one folder a dataset
+MODEL_CARD.md     what the run is, was trained on and achieves
 """
 
 import json
@@ -80,10 +81,12 @@ class RunDirectory:
         self.best_weights = self.best / "model.weights.h5"
         self.model = self.best / "model.json"
         self.calibration = self.path / "calibration.json"
+        self.calibration_plot = self.path / "calibration.png"
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
         self.samples = self.path / "samples"
         self.reports = self.path / "reports"
+        self.model_card = self.path / "MODEL_CARD.md"
 
     def __str__(self) -> str:
         return str(self.path)

@@ -13,27 +13,42 @@ from typing import Any, Self
 import keras
 from keras import layers, ops
 
-from dfd_tf.config.detectors import DetectorConfig, Phase
-from dfd_tf.detectors.base import Detector
+from dfd_tf.config.detectors import DetectorConfig
+from dfd_tf.detectors.backbone_detector import BackboneDetector
 from dfd_tf.detectors.explanation import explanation_map
-from dfd_tf.detectors.family_losses import FamilyLosses
-from dfd_tf.detectors.supervision import backbone_provenance, labels_and_weights
-from dfd_tf.networks.backbones import Backbone
+from dfd_tf.detectors.supervision import labels_and_weights
+from dfd_tf.networks.gradient_fork import GradientFork
 from dfd_tf.networks.gradient_reversal import GradientReversal
 
 NUM_FEATURES = 256
 NUM_DOMAIN_UNITS = 128
+_DIVERGENCE_MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable(package="dfd_tf")
-class DomainAdversarialDetector(Detector):
+class DomainAdversarialDetector(BackboneDetector):
     """Binary classifier of faces with an adversary that tells domains apart.
 
     Training minimises the cross-entropy of the labels, images of label -1 left out, plus
     `domain_weight` times that of the domains over all images. The adversary's gradient reaches the
-    features, divided by their root mean square, times `-lambda`, and lambda rises with training
-    (`strength_at`). The validation loss is
+    features times `-lambda`, and lambda rises with training (`strength_at`). The validation loss is
     the label's alone: the domain loss ought to rise, and no patience should run out over it.
+
+    Left alone this game runs away, and ends with labels forgotten and domains named the wrong way
+    round. Three things keep it at chance:
+
+    - The reversed gradient is at most lambda * sqrt(d) times as long as the label's
+      (`GradientFork`), where d, from 0 to 1, is how far the adversary's loss has lately been below
+      that of chance: it estimates the Jensen-Shannon divergence of the domains (Goodfellow et al.
+      2014, arXiv:1406.2661, theorem 1), whose root is a distance. At chance the features are let
+      go, so they do not overshoot; the adversary never takes them over; and a batch without any
+      label leaves them alone.
+    - The adversary learns `adversary_rate` times as fast as the features: two time scales are what
+      lets such a game settle (Heusel et al. 2017, arXiv:1706.08500), and ten times the rate is
+      customary for new layers (Long et al. 2018, arXiv:1705.10667). A slow one is fooled by
+      features that still hold the domain.
+    - The adversary sees the direction of the features only: their length would let the reversed
+      gradient raise its loss without end.
 
     Args:
         image_size: Side of the input, pixels.
@@ -42,6 +57,7 @@ class DomainAdversarialDetector(Detector):
         dropout: Dropout rate of the features in front of the label head.
         domain_weight: Weight of the domain loss.
         peak_lambda: Largest lambda; 0: the adversary watches and changes nothing.
+        adversary_rate: Learning rate of the adversary over that of everything else.
         num_domains: Domains told apart; their ids are 0 to `num_domains` - 1.
 
     Call arguments:
@@ -63,7 +79,6 @@ class DomainAdversarialDetector(Detector):
         Ganin et al., "Domain-adversarial training of neural networks", JMLR 17(59), 2016.
     """
 
-    one_class = False
     uses_unlabelled = True
     needs_domains = True
 
@@ -75,25 +90,33 @@ class DomainAdversarialDetector(Detector):
         dropout: float = 0.2,
         domain_weight: float = 1.0,
         peak_lambda: float = 1.0,
+        adversary_rate: float = 10.0,
         num_domains: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.image_size = image_size
-        self.dropout_rate = dropout
+        super().__init__(image_size, backbone, weights, dropout, **kwargs)
         self.domain_weight = domain_weight
         self.peak_lambda = peak_lambda
+        self.adversary_rate = adversary_rate
         self.num_domains = num_domains
-        self.pretrained = backbone_provenance(backbone, weights)
-        self.backbone = Backbone(backbone, image_size, weights)
-        # float32 from here on: half precision would saturate sums and round logits.
-        self.pooling = layers.GlobalAveragePooling2D(dtype="float32")
         self.features = _dense(NUM_FEATURES, self.backbone.num_channels, "relu")
-        self.dropout = layers.Dropout(dropout, dtype="float32")
         self.label_head = _dense(1, NUM_FEATURES)
+        self.fork = GradientFork(dtype="float32")
+        self.divergence = self.add_weight(
+            name="divergence",
+            shape=(),
+            initializer="zeros",
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+            aggregation="mean",
+        )
         self.reversal = GradientReversal(0.0, dtype="float32")
         self.domain_features = _dense(NUM_DOMAIN_UNITS, NUM_FEATURES, "relu")
         self.domain_head = _dense(num_domains, NUM_DOMAIN_UNITS)
+        for layer in (self.domain_features, self.domain_head):
+            for variable in layer.trainable_variables:
+                variable.rate_factor = adversary_rate
         self._label_entropy = keras.losses.BinaryCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight", dtype="float32"
         )
@@ -102,12 +125,10 @@ class DomainAdversarialDetector(Detector):
         )
         metrics = keras.metrics
         self.label_loss = metrics.BinaryCrossentropy(name="label_loss", from_logits=True)
-        self.accuracy = metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
         self.domain_loss = metrics.SparseCategoricalCrossentropy(
             name="domain_loss", from_logits=True
         )
         self.domain_accuracy = metrics.SparseCategoricalAccuracy(name="domain_accuracy")
-        self.family_losses = FamilyLosses()
         self.built = True
 
     @classmethod
@@ -115,18 +136,16 @@ class DomainAdversarialDetector(Detector):
         fields = settings.model_dump(exclude={"name", "phases", "allow_confounded"})
         return cls(**fields, num_domains=num_domains)
 
-    def load_initial_weights(self) -> None:
-        self.backbone.load_initial_weights()
-
     def set_progress(self, progress: float) -> None:
         self.reversal.strength.assign(self.peak_lambda * strength_at(progress))
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
-        features = self._features(images, training)
+        distance = ops.sqrt(ops.maximum(self.divergence, 0.0))
+        features, watched = self.fork(
+            self._features(images, training), limit=self.reversal.strength * distance
+        )
         label = self.label_head(self.dropout(features, training=training))[:, 0]
-        # The adversary sees the direction of the features only. Their length would let the reversed
-        # gradient raise its loss without end: a SqueezeNet was at 1e8 after two epochs.
-        direction = ops.rms_normalization(self.reversal(features), epsilon=1e-6)
+        direction = ops.rms_normalization(self.reversal(watched), epsilon=1e-6)
         domain = self.domain_head(self.domain_features(direction))
         return {"label": label, "domain": domain}
 
@@ -142,7 +161,9 @@ class DomainAdversarialDetector(Detector):
         label_loss = self._label_entropy(labels, y_pred["label"][:, None], sample_weight=weights)
         if not training:
             return label_loss
-        return label_loss + self.domain_weight * self._domain_entropy(y["domain"], y_pred["domain"])
+        domain_loss = self._domain_entropy(y["domain"], y_pred["domain"])
+        self._follow_divergence(domain_loss)
+        return label_loss + self.domain_weight * domain_loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         labels, weights = labels_and_weights(y)
@@ -175,20 +196,21 @@ class DomainAdversarialDetector(Detector):
         evidence = ops.relu(ops.sum(maps * gradients[:, None, None, :], axis=-1))
         return explanation_map(evidence, self.image_size)
 
-    def begin_phase(self, phase: Phase) -> None:
-        self.backbone.trainable = not phase.freeze_backbone
-
     def get_config(self) -> dict[str, Any]:
         return {
-            "name": self.name,
-            "image_size": self.image_size,
-            "backbone": self.backbone.architecture,
-            "weights": self.backbone.weights_name,
-            "dropout": self.dropout_rate,
+            **super().get_config(),
             "domain_weight": self.domain_weight,
             "peak_lambda": self.peak_lambda,
+            "adversary_rate": self.adversary_rate,
             "num_domains": self.num_domains,
         }
+
+    def _follow_divergence(self, domain_loss: Any) -> None:
+        # Keras's loss objects divide by the replicas, because gradients are summed over them.
+        domain_loss = domain_loss * self.distribute_strategy.num_replicas_in_sync
+        divergence = 1.0 - ops.stop_gradient(domain_loss) / math.log(max(2, self.num_domains))
+        momentum = _DIVERGENCE_MOMENTUM
+        self.divergence.assign(momentum * self.divergence + (1.0 - momentum) * divergence)
 
     def _features(self, images: Any, training: bool | None) -> Any:
         return self.features(self.pooling(self.backbone(images, training=training)))

@@ -1,6 +1,7 @@
 """Mean loss of each family of pseudo-fakes, beside that of the images of the dataset.
 
-Figures are called `loss_dataset`, `loss_self_blend` and so on. A family that has not come yet has
+Figures are called `loss_dataset`, `loss_self_blend` and so on; `loss_locations` is that of where a
+pseudo-fake was changed, in detectors that are asked for it. A family that has not come yet has
 no mean, so its figure is NaN; `drop_absent` takes it out of an epoch's logs. The names do not end
 in `loss`, which is where the training looks for a loss that is not finite.
 """
@@ -11,11 +12,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from dfd_tf.detectors.location_loss import location_losses
 from pipelines.media_item import FAKE
 from pipelines.settings import PSEUDO_FAKE_FAMILIES
 
 PREFIX = "loss_"
-NAMES = tuple(PREFIX + family for family in ("dataset", *PSEUDO_FAKE_FAMILIES))
+NAMES = tuple(PREFIX + family for family in ("dataset", *PSEUDO_FAKE_FAMILIES, "locations"))
 
 
 class FamilyLosses(keras.metrics.Metric):
@@ -45,6 +47,15 @@ class FamilyLosses(keras.metrics.Metric):
             logits = ops.cast(logits, "float32")
             is_fake = ops.cast(ops.equal(targets["label"], FAKE), "float32")
             self.update_state(targets, ops.softplus(logits) - is_fake * logits)
+
+    def update_from_locations(self, targets: dict[str, Any], logits: Any) -> None:
+        """Adds the `location_losses` of logits (batch, rows, columns)."""
+        if "changed" not in targets:
+            return
+        losses, known = location_losses(logits, targets["changed"])
+        member = ops.one_hot(len(NAMES) - 1, len(NAMES), dtype="float32")
+        self._totals.assign_add(ops.sum(losses) * member)
+        self._counts.assign_add(ops.sum(known) * member)
 
     def update_state(self, targets: dict[str, Any], losses: Any) -> None:
         """Adds losses, float32 (batch,), of images whose label is known."""

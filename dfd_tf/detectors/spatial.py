@@ -11,17 +11,15 @@ from typing import Any, Literal
 import keras
 from keras import layers, ops
 
-from dfd_tf.config.detectors import Phase
-from dfd_tf.detectors.base import Detector
+from dfd_tf.detectors.backbone_detector import BackboneDetector
 from dfd_tf.detectors.explanation import explanation_map
-from dfd_tf.detectors.family_losses import FamilyLosses
-from dfd_tf.detectors.supervision import backbone_provenance, labels_and_weights
-from dfd_tf.networks.backbones import Backbone
+from dfd_tf.detectors.location_loss import mean_location_loss
+from dfd_tf.detectors.supervision import labels_and_weights
 from dfd_tf.networks.residual_inputs import ResidualInput, ResidualKind
 
 
 @keras.saving.register_keras_serializable(package="dfd_tf")
-class SpatialDetector(Detector):
+class SpatialDetector(BackboneDetector):
     """Binary classifier of faces.
 
     The score is the raw logit: a sigmoid in float32 rounds to 1 above 17, and ties among the surest
@@ -35,6 +33,8 @@ class SpatialDetector(Detector):
         pooling: `average`: the logit of the mean feature. `top_k`: the mean of the highest logits
             of the locations.
         top_k: Share of the locations averaged by `top_k`.
+        location_weight: Weight of the loss at every location of pseudo-fakes and their real images
+            (`location_loss`).
         dropout: Dropout rate in front of the logit.
         label_smoothing: Training and validation labels are drawn towards 1/2 by this much.
 
@@ -43,15 +43,14 @@ class SpatialDetector(Detector):
         training: Whether dropout and, unless the backbone is frozen, batch statistics are used.
 
     Returns:
-        (batch,) float32 logits, higher = more likely fake.
+        `label`, (batch,) logits, higher = more likely fake, and `locations`, (batch, rows, columns)
+        logits of the last feature map; both float32.
 
     Example:
         >>> detector = SpatialDetector(image_size=32, backbone="resnet32", weights="none")
         >>> detector.score(keras.ops.zeros((1, 32, 32, 3))).shape
         TensorShape([1])
     """
-
-    one_class = False
 
     def __init__(
         self,
@@ -61,26 +60,22 @@ class SpatialDetector(Detector):
         input_residual: ResidualKind = "none",
         pooling: Literal["average", "top_k"] = "average",
         top_k: float = 0.1,
+        location_weight: float = 1.0,
         dropout: float = 0.2,
         label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.image_size = image_size
+        super().__init__(image_size, backbone, weights, dropout, **kwargs)
         self.label_smoothing = label_smoothing
-        self.dropout_rate = dropout
-        self.pretrained = backbone_provenance(backbone, weights)
         self.residual_input = ResidualInput(input_residual)
-        self.backbone = Backbone(backbone, image_size, weights)
         self.pooling_name = pooling
         self.top_k = top_k
-        # float32 from here on: half precision would saturate sums and round logits.
-        self.pooling = layers.GlobalAveragePooling2D(dtype="float32")
-        self.dropout = layers.Dropout(dropout, dtype="float32")
-        self.head = layers.Dense(1, dtype="float32")
+        self.location_weight = location_weight
+        # Features may be large, and default weights would make logits in the tens of them: the
+        # first hundred steps then undo that, and what the backbone knew.
+        small = keras.initializers.RandomNormal(stddev=0.001)
+        self.head = layers.Dense(1, kernel_initializer=small, dtype="float32")
         self.head.build((None, self.backbone.num_channels))
-        self.family_losses = FamilyLosses()
-        self.accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
         self._cross_entropy = keras.losses.BinaryCrossentropy(
             from_logits=True,
             label_smoothing=label_smoothing,
@@ -89,35 +84,40 @@ class SpatialDetector(Detector):
         )
         self.built = True
 
-    def load_initial_weights(self) -> None:
-        self.backbone.load_initial_weights()
-
-    def call(self, images: Any, training: bool | None = None) -> Any:
+    def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         features = self._features(images, training=training)
+        locations = self.head(self.dropout(features, training=training))[..., 0]
         if self.pooling_name == "average":
             pooled = self.dropout(self.pooling(features), training=training)
-            return self.head(pooled)[:, 0]
-        logits = self.head(self.dropout(features, training=training))
-        num_locations = logits.shape[1] * logits.shape[2]
-        logits = ops.reshape(logits, (-1, num_locations))
+            return {"label": self.head(pooled)[:, 0], "locations": locations}
+        num_locations = locations.shape[1] * locations.shape[2]
+        logits = ops.reshape(locations, (-1, num_locations))
         highest = ops.top_k(logits, max(1, round(self.top_k * num_locations)))[0]
-        return ops.mean(highest, axis=-1)
+        return {"label": ops.mean(highest, axis=-1), "locations": locations}
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Mean binary cross-entropy of the labelled images; label -1 (unknown) has no weight."""
+        """Mean binary cross-entropy of the labelled images; label -1 (unknown) has no weight.
+
+        Of pseudo-fakes and their real images also that of where they differ.
+        """
         labels, weights = labels_and_weights(y)
-        return self._cross_entropy(labels, y_pred[:, None], sample_weight=weights)
+        loss = self._cross_entropy(labels, y_pred["label"][:, None], sample_weight=weights)
+        if "changed" not in y or not self.location_weight:
+            return loss
+        return loss + self.location_weight * mean_location_loss(y_pred["locations"], y["changed"])
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         labels, weights = labels_and_weights(y)
-        self.accuracy.update_state(labels, y_pred[:, None], sample_weight=weights)
-        self.family_losses.update_from_logits(y, y_pred)
+        self.accuracy.update_state(labels, y_pred["label"][:, None], sample_weight=weights)
+        self.family_losses.update_from_logits(y, y_pred["label"])
+        if self.location_weight:
+            self.family_losses.update_from_locations(y, y_pred["locations"])
         return self.get_metrics_result()
 
     def score(self, images: Any) -> Any:
-        return self(images, training=False)
+        return self(images, training=False)["label"]
 
     def explain(self, images: Any) -> Any:
         """Evidence for `fake` at each location of the last feature map: the positive part of its
@@ -136,18 +136,12 @@ class SpatialDetector(Detector):
         features = self.backbone(self.residual_input(images), training=training)
         return ops.cast(features, "float32")
 
-    def begin_phase(self, phase: Phase) -> None:
-        self.backbone.trainable = not phase.freeze_backbone
-
     def get_config(self) -> dict[str, Any]:
         return {
-            "name": self.name,
-            "image_size": self.image_size,
-            "backbone": self.backbone.architecture,
-            "weights": self.backbone.weights_name,
+            **super().get_config(),
             "input_residual": self.residual_input.kind,
             "pooling": self.pooling_name,
             "top_k": self.top_k,
-            "dropout": self.dropout_rate,
+            "location_weight": self.location_weight,
             "label_smoothing": self.label_smoothing,
         }

@@ -1,23 +1,46 @@
 """Calibration of a run: thresholds and probabilities from its validation split."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dfd_tf.evaluation.calibrators import fit_probability
+from dfd_tf.evaluation.calibration_plot import calibration_plot
+from dfd_tf.evaluation.calibrator_choice import choose_probability
 from dfd_tf.evaluation.disjointness import num_seen
+from dfd_tf.evaluation.model_card import write_model_card
+from dfd_tf.evaluation.plots import PlotContext, png_bytes
 from dfd_tf.evaluation.samples import ScoredSamples, image_level
 from dfd_tf.evaluation.scoring import Progress, score_split
 from dfd_tf.evaluation.stacking import cross_fitted_samples, is_stacked
-from dfd_tf.evaluation.thresholds import conformal_thresholds, youden_threshold
+from dfd_tf.evaluation.thresholds import conformal_thresholds, tied_points, youden_threshold
+from dfd_tf.evaluation.trivial_data import picture_statistics, trivial_data_caveats
 from dfd_tf.inference.calibration import CalibrationFile
 from dfd_tf.inference.predictor import Predictor, load_predictor, read_calibration
+from pipelines.bad_records import skipped_warning, without_bad_records
 from pipelines.errors import InputError, ModelFileError
-from pipelines.media_item import REAL
+from pipelines.media_item import FAKE, REAL
 from pipelines.records.manifest import Manifest
 from pipelines.records.verification import verify_records
 
 SPLIT = "val"
+_SMALLEST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class FittedCalibration:
+    """A calibration and what it was fitted to.
+
+    Args:
+        calibration: What is stored.
+        images: The labelled images, by key.
+        held_out: (n,) probabilities of those by maps fitted without their person or video; None
+            where there are none.
+    """
+
+    calibration: CalibrationFile
+    images: ScoredSamples
+    held_out: np.ndarray | None
 
 
 def calibrate_run(
@@ -47,6 +70,8 @@ def calibrate_run(
     predictor = load_predictor(run, calibrated=False)
     records = predictor.records if records is None else records
     manifest = verify_records(records, deep=False)
+    if predictor.experiment.data.on_bad_record == "skip":
+        manifest = without_bad_records(records, manifest, [SPLIT])
     is_own = manifest.fingerprint() == predictor.records_fingerprint
     refuse_seen(predictor, records, manifest)
     domains = predictor.experiment.data.used_domains(manifest.domains) if is_own else ()
@@ -55,7 +80,7 @@ def calibrate_run(
     faces = score(predictor, records, manifest, SPLIT, progress, domains=domains)
     if not force:
         _refuse_fewer(predictor, faces, manifest)
-    return write_calibration(faces, predictor, manifest, cross_fitted=cross_fitted)
+    return write_calibration(faces, predictor, records, manifest, cross_fitted=cross_fitted)
 
 
 def _refuse_fewer(predictor: Predictor, faces: ScoredSamples, manifest: Manifest) -> None:
@@ -73,14 +98,39 @@ def _refuse_fewer(predictor: Predictor, faces: ScoredSamples, manifest: Manifest
 
 
 def write_calibration(
-    faces: ScoredSamples, predictor: Predictor, manifest: Manifest, *, cross_fitted: bool
+    faces: ScoredSamples,
+    predictor: Predictor,
+    records: Path,
+    manifest: Manifest,
+    *,
+    cross_fitted: bool,
 ) -> CalibrationFile:
-    """Fits a calibration to face scores and stores it with the run, as `fit_calibration` raises."""
-    method = predictor.experiment.calibration.method
-    calibration = fit_calibration(
-        image_level(faces), predictor, manifest, method, cross_fitted=cross_fitted
-    )
-    predictor.run.write(predictor.run.calibration, calibration.to_json().encode())
+    """Fits a calibration to the face scores of a validation split, stores and draws it.
+
+    Args:
+        faces: Samples of level `face`.
+        predictor: The run.
+        records: The records they are of, looked at once more for pictures that are too easy.
+        manifest: That of the records.
+        cross_fitted: Whether the scores are of stacks that were fitted without the image's person.
+
+    Raises:
+        InputError: As `fit_calibration`.
+        DatasetError: The records are damaged.
+    """
+    fitted = fit_calibration(image_level(faces), predictor, manifest, cross_fitted=cross_fitted)
+    domains = np.unique(faces.domains).tolist()
+    statistics = picture_statistics(records, manifest, SPLIT, domains)
+    caveats = (*fitted.calibration.caveats, *trivial_data_caveats(statistics))
+    if warning := skipped_warning(records, manifest):
+        caveats = (*caveats, warning)
+    calibration = fitted.calibration.model_copy(update={"caveats": caveats})
+    run = predictor.run
+    run.write(run.calibration, calibration.to_json().encode())
+    context = PlotContext(run.path.name, manifest.name, SPLIT)
+    figure = calibration_plot(calibration, fitted.images, fitted.held_out, context)
+    run.write(run.calibration_plot, png_bytes(figure))
+    write_model_card(run)
     return calibration
 
 
@@ -88,55 +138,79 @@ def fit_calibration(
     images: ScoredSamples,
     predictor: Predictor,
     manifest: Manifest,
-    method: str,
     *,
     cross_fitted: bool = False,
-) -> CalibrationFile:
+) -> FittedCalibration:
     """Fits thresholds and, where both classes are labelled, probabilities.
+
+    Equal scores give an equal calibration, whatever their order.
 
     Raises:
         InputError: There are no real images, or a method was asked for that needs fakes as well,
             or logits.
     """
-    is_real = images.labels == 0
-    real, fake = images.scores[is_real], images.scores[images.labels == 1]
+    labelled = images.labelled()
+    labelled = labelled.select(np.argsort(labelled.keys, kind="stable"))
+    is_real = labelled.labels == REAL
+    real, fake = labelled.scores[is_real], labelled.scores[~is_real]
+    where = f"{manifest.name}/{SPLIT}"
     if len(real) == 0:
-        raise InputError(f"{manifest.name}/{SPLIT}: no real images; thresholds rest on them")
-    if method not in {"auto", "none"} and len(fake) == 0:
-        raise InputError(
-            f"{manifest.name}/{SPLIT}: calibration.method {method} needs labelled fakes, found"
-            " none; use auto or none"
-        )
-    are_logits = predictor.detector.score_is_logit
-    if method == "temperature" and not are_logits:
-        raise InputError(
-            f"calibration.method temperature needs logits, and the score of"
-            f" {predictor.model.detector} is an error; use platt, isotonic or auto"
-        )
+        raise InputError(f"{where}: no real images; thresholds rest on them")
+    method = _checked_method(predictor, len(fake), where)
     thresholds, missing = conformal_thresholds(real, fake)
+    caveats = tied_points(thresholds)
     if len(fake):
         thresholds.append(youden_threshold(real, fake))
     else:
         missing["optimal"] = "needs labelled fakes in the validation split"
-    probability = None
+    probability = held_out = None
     if method != "none" and len(fake):
-        labelled = images.labelled()
-        name = "platt" if method == "auto" else method
-        probability = fit_probability(name, labelled.scores, labelled.labels, are_logits=are_logits)
-    return CalibrationFile(
+        probability, held_out = choose_probability(
+            method,
+            labelled.scores,
+            labelled.labels,
+            labelled.clusters,
+            are_logits=predictor.detector.score_is_logit,
+            seed=predictor.experiment.seed,
+        )
+        if np.ptp(probability.apply(labelled.scores)) < _SMALLEST_SPREAD:
+            caveats.append(
+                "no signal: the fakes score no higher than the reals, so every image gets"
+                " the same probability"
+            )
+    calibration = CalibrationFile(
         weights_sha256=predictor.model.sha256,
         dataset=manifest.name,
         dataset_fingerprint=manifest.fingerprint(),
         num_real=len(real),
-        num_real_clusters=len(np.unique(images.clusters[is_real])),
+        num_real_clusters=len(np.unique(labelled.clusters[is_real])),
         num_fake=len(fake),
-        fake_methods=tuple(np.unique(images.methods[images.labels == 1]).tolist()),
+        fake_methods=tuple(np.unique(labelled.methods[labelled.labels == FAKE]).tolist()),
         thresholds=tuple(thresholds),
         missing=missing,
         probability=probability,
         real_scores=tuple(np.sort(real).tolist()),
+        fake_scores=tuple(np.sort(fake).tolist()),
+        caveats=tuple(caveats),
         cross_fitted=cross_fitted,
     )
+    return FittedCalibration(calibration, labelled, held_out)
+
+
+def _checked_method(predictor: Predictor, num_fake: int, where: str) -> str:
+    """Returns `calibration.method` of the run, after checking that it can be used."""
+    method = predictor.experiment.calibration.method
+    if method not in {"auto", "none"} and num_fake == 0:
+        raise InputError(
+            f"{where}: calibration.method {method} needs labelled fakes, found none; use auto or"
+            " none"
+        )
+    if method == "temperature" and not predictor.detector.score_is_logit:
+        raise InputError(
+            f"calibration.method temperature needs logits, and the score of"
+            f" {predictor.model.detector} is an error; use platt, isotonic or auto"
+        )
+    return method
 
 
 def refuse_seen(predictor: Predictor, records: Path, manifest: Manifest) -> list[Path]:

@@ -1,7 +1,9 @@
 """Maps from scores to probabilities, fitted on validation data.
 
 Temperature: Guo et al., ICML 2017, section 4.2. Platt: Platt 1999, with his smoothed targets.
-Isotonic: Zadrozny & Elkan, KDD 2002.
+Isotonic: Zadrozny & Elkan, KDD 2002, of the same targets: hard ones would give the ends of the
+scale probabilities of 0 and 1, which no number of images can show. Like this the least and the most
+are 1 / (reals + 2) and 1 - 1 / (fakes + 2).
 """
 
 import numpy as np
@@ -34,19 +36,29 @@ def fit_probability(
     fitted = {"platt": _platt, "temperature": _temperature, "isotonic": _isotonic}[method](
         np.asarray(scores, np.float64), np.asarray(labels)
     )
-    uncalibrated = np.exp(-np.logaddexp(0.0, -np.asarray(scores, np.float64)))
     return fitted.model_copy(
         update={
-            "ece_before": _ece(uncalibrated, labels) if are_logits else None,
-            "ece_after": _ece(fitted.apply(scores), labels),
+            "ece_before": expected_error(sigmoid(scores), labels) if are_logits else None,
+            "ece_after": expected_error(fitted.apply(scores), labels),
         }
     )
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Probabilities that logits (n,) mean to be."""
+    return np.exp(-np.logaddexp(0.0, -np.asarray(scores, np.float64)))
+
+
+def expected_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Expected calibration error of probabilities (n,) in [0, 1]."""
+    weights = np.ones((1, len(labels)))
+    return float(probability_metrics(labels, probabilities, weights)["ece"][0])
 
 
 def _platt(scores: np.ndarray, labels: np.ndarray) -> Probability:
     fakes = np.sum(labels == 1)
     reals = len(labels) - fakes
-    targets = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    targets = _smoothed(labels)
     # Standardised scores keep the search well conditioned for mean squared errors of 1e-3.
     center, spread = float(np.mean(scores)), float(np.std(scores)) or 1.0
     standardised = (scores - center) / spread
@@ -72,17 +84,19 @@ def _temperature(scores: np.ndarray, labels: np.ndarray) -> Probability:
 
 def _isotonic(scores: np.ndarray, labels: np.ndarray) -> Probability:
     regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    regression.fit(scores, labels)
+    regression.fit(scores, _smoothed(labels))
     knots = zip(regression.X_thresholds_.tolist(), regression.y_thresholds_.tolist(), strict=True)
     return Probability(method="isotonic", knots=tuple(knots))
+
+
+def _smoothed(labels: np.ndarray) -> np.ndarray:
+    """Platt's targets: what one more real and one more fake image would leave of 0 and 1."""
+    fakes = np.sum(labels == 1)
+    reals = len(labels) - fakes
+    return np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean cross-entropy, nats, and sigmoid(logits) - targets."""
     value = np.mean(np.logaddexp(0.0, logits) - targets * logits)
-    return float(value), np.exp(-np.logaddexp(0.0, -logits)) - targets
-
-
-def _ece(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    weights = np.ones((1, len(labels)))
-    return float(probability_metrics(labels, probabilities, weights)["ece"][0])
+    return float(value), sigmoid(logits) - targets

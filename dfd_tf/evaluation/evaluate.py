@@ -1,10 +1,10 @@
 """Evaluation of a run on one dataset: figures with intervals at every level, as JSON."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from dfd_tf.evaluation.intervals import bootstrap_intervals, fresh_fpr_band, wilson_interval
 from dfd_tf.evaluation.metrics import (
@@ -16,10 +16,14 @@ from dfd_tf.evaluation.metrics import (
 from dfd_tf.evaluation.samples import ScoredSamples, image_level, video_level
 from dfd_tf.evaluation.thresholds import TARGETS, conformal_rank
 from dfd_tf.inference.calibration import CalibrationFile, Threshold
+from dfd_tf.inference.shift import score_shift
 from pipelines.media_item import FAKE, REAL
 
 Metric = dict[str, float | None]
 """`value`, `low` and `high`; None: undefined."""
+
+MetricPath = tuple[str, ...]
+"""Group and name of a metric, as in `("ranking", "auc")`, `("decisions", "balanced", "fpr")`."""
 
 RATES = {"recall": FAKE, "fpr": REAL}
 """Decision metrics that are shares of one class."""
@@ -77,7 +81,7 @@ def _level(
     }
     by_domain, by_method = (
         {
-            name: _counts(samples) | measured["ranking"]
+            name: counts(samples) | measured["ranking"]
             if mask.all()
             else _group(samples.select(mask), seed)
             for name, mask in groups.items()
@@ -85,7 +89,7 @@ def _level(
         for groups in (domains, methods)
     )
     figures: dict[str, Any] = {
-        **_counts(samples),
+        **counts(samples),
         "decisions": {},
         **measured,
         "by_domain": by_domain,
@@ -95,8 +99,7 @@ def _level(
     }
     for threshold in calibration.thresholds if calibration else ():
         figures["decisions"][threshold.name] |= _counted(samples, threshold)
-        for rate, label in RATES.items():
-            _fill_interval(figures["decisions"][threshold.name][rate], samples, label)
+    fill_rates(figures["decisions"], samples)
     return figures
 
 
@@ -104,14 +107,29 @@ def _measured(
     samples: ScoredSamples, calibration: CalibrationFile | None, seed: int
 ) -> dict[str, Any]:
     """Every metric with its interval, all from the same bootstrap replicates."""
+    metrics = sample_metrics(samples, calibration)
+    values = metrics(np.ones((1, len(samples))))
+    intervals = bootstrap_intervals(metrics, samples.clusters, samples.labels, seed)
+    return nested({path: metric(value[0], intervals[path]) for path, value in values.items()})
+
+
+def sample_metrics(
+    samples: ScoredSamples, calibration: CalibrationFile | None
+) -> Callable[[np.ndarray], dict[MetricPath, np.ndarray]]:
+    """Returns the function from weights (replicates, n) to every metric, (replicates,) each.
+
+    Args:
+        samples: Of known label, one level.
+        calibration: Gives probabilities and thresholds; None: neither.
+    """
     thresholds = calibration.thresholds if calibration else ()
     probabilities = None
     if calibration is not None and calibration.probability is not None:
         probabilities = calibration.probability.apply(samples.scores)
 
-    def metrics(weights: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
+    def metrics(weights: np.ndarray) -> dict[MetricPath, np.ndarray]:
         labels, scores = samples.labels, samples.scores
-        found: dict[tuple[str, ...], np.ndarray] = {
+        found: dict[MetricPath, np.ndarray] = {
             ("ranking", name): value
             for name, value in ranking_metrics(labels, scores, weights).items()
         }
@@ -124,19 +142,23 @@ def _measured(
                 found["decisions", threshold.name, name] = value
         return found
 
-    values = metrics(np.ones((1, len(samples))))
-    intervals = bootstrap_intervals(metrics, samples.clusters, samples.labels, seed)
+    return metrics
+
+
+def nested(values: Mapping[MetricPath, Metric]) -> dict[str, Any]:
+    """Turns metrics by path into nested dictionaries, as reports hold them."""
     result: dict[str, Any] = {}
     for path, value in values.items():
         *groups, name = path
         place = result
         for group in groups:
             place = place.setdefault(group, {})
-        place[name] = _metric(value[0], intervals[path])
+        place[name] = value
     return result
 
 
-def _counts(samples: ScoredSamples) -> dict[str, Any]:
+def counts(samples: ScoredSamples) -> dict[str, Any]:
+    """Counts samples, classes and clusters, with the share of fakes: what chance scores as AP."""
     reals, fakes = int(np.sum(samples.labels == REAL)), int(np.sum(samples.labels == FAKE))
     return {
         "num": len(samples),
@@ -157,12 +179,24 @@ def _counted(samples: ScoredSamples, threshold: Threshold) -> dict[str, Any]:
     }
 
 
-def _fill_interval(metric: Metric, samples: ScoredSamples, label: int) -> None:
-    """Gives a rate of 0 or 1, which no bootstrap can vary, Wilson's interval over its clusters."""
-    if metric["low"] is None and metric["value"] in (0.0, 1.0):
-        trials = len(np.unique(samples.clusters[samples.labels == label]))
-        interval = wilson_interval(round(metric["value"] * trials), trials)
-        metric |= {"low": interval.low, "high": interval.high}
+def fill_rates(decisions: Mapping[str, dict[str, Any]], samples: ScoredSamples) -> None:
+    """Gives rates of 0 or 1, which no bootstrap can vary, Wilson's interval over their clusters.
+
+    Args:
+        decisions: Operating point -> metrics; changed in place.
+        samples: What was measured.
+    """
+    for metrics in decisions.values():
+        for name, label in RATES.items():
+            fill_interval(metrics[name], samples.clusters[samples.labels == label])
+
+
+def fill_interval(rate: Metric, clusters: np.ndarray) -> None:
+    """Gives a rate of exactly 0 or 1 without an interval Wilson's over these clusters, in place."""
+    if rate["low"] is None and rate["value"] in (0.0, 1.0):
+        trials = len(np.unique(clusters))
+        interval = wilson_interval(round(rate["value"] * trials), trials)
+        rate |= {"low": interval.low, "high": interval.high}
 
 
 def _promise(images: ScoredSamples, calibration: CalibrationFile) -> dict[str, Any]:
@@ -171,15 +205,14 @@ def _promise(images: ScoredSamples, calibration: CalibrationFile) -> dict[str, A
     if not len(reals):
         return {}
     independent = len(np.unique(reals.clusters)) == len(reals)
-    # Two samples: p-values of fresh images are not uniform given one finite calibration set.
-    distance = stats.ks_2samp(reals.scores, calibration.real_scores)
+    shift = score_shift(reals.scores, calibration)
     return {
         "false_alarms": {
             name: _false_alarms(reals.scores, calibration, name, independent)
             for name in TARGETS
             if name not in calibration.missing
         },
-        "shift": {"distance": float(distance.statistic), "p_value": float(distance.pvalue)},
+        "shift": {"distance": shift.distance, "p_value": shift.p_value},
     }
 
 
@@ -200,7 +233,7 @@ def _false_alarms(
 
 
 def _group(samples: ScoredSamples, seed: int) -> dict[str, Any]:
-    return {**_counts(samples), **_measured(samples, None, seed)["ranking"]}
+    return {**counts(samples), **_measured(samples, None, seed)["ranking"]}
 
 
 def _worst(groups: dict[str, Any]) -> str | None:
@@ -210,6 +243,7 @@ def _worst(groups: dict[str, Any]) -> str | None:
     return min(defined, key=lambda name: defined[name]) if len(defined) > 1 else None
 
 
-def _metric(value: float, interval: tuple[float, float] | None) -> Metric:
+def metric(value: float, interval: tuple[float, float] | None) -> Metric:
+    """Makes the figure of a metric; NaN is undefined."""
     low, high = interval or (None, None)
     return {"value": None if np.isnan(value) else float(value), "low": low, "high": high}

@@ -12,16 +12,18 @@ from etils import epath
 from dfd_tf.config.run_directory import ModelFile, RunDirectory
 from dfd_tf.evaluation.disjointness import num_seen
 from dfd_tf.evaluation.evaluate import Evaluation, evaluate_samples
+from dfd_tf.evaluation.model_card import write_model_card
 from dfd_tf.evaluation.plots import PlotContext
-from dfd_tf.evaluation.report_files import METRICS_NAME, Report, write_cases, write_report
+from dfd_tf.evaluation.report_cases import write_cases
+from dfd_tf.evaluation.report_files import METRICS_NAME, Report, write_report
+from dfd_tf.evaluation.report_page import write_page
 from dfd_tf.evaluation.scoring import Progress, score_split
 from dfd_tf.inference.predictor import Predictor
+from dfd_tf.inference.shift import SHIFT_ALARM
+from pipelines.bad_records import skipped_warning, without_bad_records
 from pipelines.errors import InputError
 from pipelines.records.manifest import Manifest
 from pipelines.records.verification import verify_records
-
-SHIFT_ALARM = 1e-4
-"""Below this p-value of equal score distributions a warning is given."""
 
 
 def evaluate_run(
@@ -50,16 +52,18 @@ def evaluate_run(
         InputError: The report cannot be written, or the split has no images of these domains.
         DatasetError: The split is empty, or damaged.
     """
-    manifest = verify_records(records, deep=False)
+    manifest = open_records([predictor], records, split)
     _check_domains(records, manifest, split, domains)
     faces = score_split(predictor, records, manifest, split, progress, domains=domains)
     measured = evaluate_samples(
         faces, predictor.calibration, predictor.experiment.seed, fresh=split == "test"
     )
-    facts = _facts(predictor, records, manifest, split, operating_point)
-    facts["domains"] = np.unique(faces.domains).tolist()
+    judged = np.unique(faces.domains).tolist()
+    facts = evaluation_facts(predictor, records, manifest, split, operating_point, judged)
+    facts["domains"] = judged
     facts["warnings"] += _unseen_warnings(predictor, manifest, facts["domains"])
     facts["warnings"] += figure_warnings(measured.figures)
+    facts["warnings"] += filter(None, [skipped_warning(records, manifest)])
     evaluation = Evaluation(measured.levels, {**facts, **measured.figures})
     report = Report(
         run=predictor.run,
@@ -67,13 +71,44 @@ def evaluate_run(
         context=PlotContext(predictor.run.path.name, manifest.name, _part(split, domains)),
     )
     write_report(report, evaluation, predictor.calibration, operating_point)
-    write_cases(report, predictor, records, manifest, split, faces, domains)
+    write_cases(report, predictor, records, manifest, split, faces, operating_point, domains)
+    report.written.append(write_page(predictor.run, report.folder, records))
+    write_model_card(predictor.run)
     return evaluation, report.written
 
 
-def _facts(
-    predictor: Predictor, records: Path, manifest: Manifest, split: str, operating_point: str
+def open_records(predictors: Sequence[Predictor], records: Path, split: str) -> Manifest:
+    """Reads the manifest of a record folder that runs are to be judged on.
+
+    Records that cannot be decoded are left out if one of the runs was told to leave out such.
+
+    Raises:
+        DatasetError: The folder is damaged, or holds too many of them.
+    """
+    manifest = verify_records(records, deep=False)
+    if any(one.experiment.data.on_bad_record == "skip" for one in predictors):
+        return without_bad_records(records, manifest, [split])
+    return manifest
+
+
+def evaluation_facts(
+    predictor: Predictor,
+    records: Path,
+    manifest: Manifest,
+    split: str,
+    operating_point: str,
+    domains: Sequence[str] = (),
 ) -> dict[str, Any]:
+    """Returns which run was judged on what, and how, as JSON types.
+
+    Args:
+        predictor: The run.
+        records: Record folder.
+        manifest: Its manifest.
+        split: Its split.
+        operating_point: Threshold of the decisions shown.
+        domains: The domains judged; empty: all.
+    """
     model = predictor.model
     return {
         "run": str(predictor.run),
@@ -84,6 +119,7 @@ def _facts(
         "dataset": manifest.name,
         "dataset_fingerprint": manifest.fingerprint(),
         "split": split,
+        "relation": relation(predictor, manifest, domains),
         "aggregation": {
             "image": "highest score of the faces of an image or frame",
             "video": "mean over frames",
@@ -126,6 +162,8 @@ def warnings_of(predictor: Predictor, records: Path, manifest: Manifest, split: 
         found.append(
             "scores are not calibrated to probabilities (no labelled fakes, or none asked)"
         )
+    if calibration is not None:
+        found += calibration.caveats
     if not manifest.split_proof.get("leak_free", False):
         found.append("the dataset's splits share content: figures may be too good")
     found += _seen_warnings(predictor, records, manifest, split)
@@ -217,12 +255,32 @@ def _check_domains(records: Path, manifest: Manifest, split: str, domains: Seque
         )
 
 
-def _unseen_warnings(predictor: Predictor, manifest: Manifest, judged: list[str]) -> list[str]:
-    """Says where figures mix domains the run has seen with others of its own dataset."""
+def relation(predictor: Predictor, manifest: Manifest, domains: Sequence[str] = ()) -> str:
+    """Says what a dataset is to a run.
+
+    Returns:
+        `in-domain`: the run has learnt from its training split; `left-out domain`: of the same
+        records, but of domains it was kept away from; `partly left out`; `cross-dataset`.
+    """
+    if manifest.fingerprint() not in {seen.fingerprint for seen in predictor.seen}:
+        return "cross-dataset"
+    judged = domains or manifest.domains
+    unseen = _unseen(predictor, manifest, judged)
+    if not unseen:
+        return "in-domain"
+    return "left-out domain" if len(unseen) == len(judged) else "partly left out"
+
+
+def _unseen(predictor: Predictor, manifest: Manifest, judged: Sequence[str]) -> list[str]:
+    """Domains judged that the training on these very records left out."""
     if manifest.fingerprint() != predictor.records_fingerprint:
         return []
-    used = predictor.experiment.data.used_domains(manifest.domains)
-    unseen = sorted(set(judged) - set(used))
+    return sorted(set(judged) - set(predictor.experiment.data.used_domains(manifest.domains)))
+
+
+def _unseen_warnings(predictor: Predictor, manifest: Manifest, judged: list[str]) -> list[str]:
+    """Says where figures mix domains the run has seen with others of its own dataset."""
+    unseen = _unseen(predictor, manifest, judged)
     if not unseen or len(unseen) == len(judged):
         return []
     names = ", ".join(unseen)

@@ -56,21 +56,36 @@ def bootstrap_intervals(
     """Percentile intervals of every metric that `metrics(weights)` returns.
 
     Returns:
-        Metric -> (low, high), or None where fewer than nine in ten replicates define it, or where
-        all are equal: a sample without a single error cannot tell how rare errors are.
+        Metric -> its `percentile_interval`.
     """
+    replicates = bootstrap_replicates(metrics, clusters, labels, seed, num_replicates)
+    return {name: percentile_interval(values) for name, values in replicates.items()}
+
+
+def bootstrap_replicates(
+    metrics: Callable[[np.ndarray], dict[Name, np.ndarray]],
+    clusters: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    num_replicates: int = NUM_REPLICATES,
+) -> dict[Name, np.ndarray]:
+    """Returns metric -> (num_replicates,) values, NaN where a replicate does not define it."""
     chunks = [metrics(w) for w in bootstrap_weights(clusters, labels, seed, num_replicates)]
-    intervals: dict[Name, tuple[float, float] | None] = {}
-    for name in chunks[0]:
-        values = np.concatenate([chunk[name] for chunk in chunks])
-        defined = values[~np.isnan(values)]
-        if len(defined) < 0.9 * len(values):
-            intervals[name] = None
-            continue
-        low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        varies = np.ptp(defined) > 1e-12
-        intervals[name] = (float(low), float(high)) if varies else None
-    return intervals
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def percentile_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Returns the 95 % percentile interval of bootstrap replicates, (replicates,).
+
+    None where fewer than nine in ten are defined, or where all are equal: a sample without a
+    single error cannot tell how rare errors are.
+    """
+    defined = values[~np.isnan(values)]
+    if len(defined) < 0.9 * len(values):
+        return None
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    varies = np.ptp(defined) > 1e-12
+    return (float(low), float(high)) if varies else None
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:

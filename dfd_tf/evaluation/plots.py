@@ -8,11 +8,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dfd_tf.evaluation.metrics import NUM_BINS, confusion, probability_bins, score_curve
+from dfd_tf.evaluation.metrics import (
+    NUM_BINS,
+    confusion,
+    probability_bins,
+    probability_metrics,
+    score_curve,
+)
 from dfd_tf.evaluation.samples import ScoredSamples
-from dfd_tf.inference.calibration import Threshold
+from dfd_tf.inference.calibration import Probability, Threshold
 
 REAL_COLOR, FAKE_COLOR, LINE_COLOR = "#2a78b5", "#d1495b", "#333333"
+BEFORE_COLOR = "#c27c0e"
 
 
 @dataclass(frozen=True)
@@ -117,24 +124,42 @@ def histogram_plot(
 
 
 def reliability_plot(
-    samples: ScoredSamples, probabilities: np.ndarray, ece: float, context: PlotContext
+    samples: ScoredSamples, probability: Probability, ece: float, context: PlotContext
 ) -> Figure:
-    """Share of fakes over predicted probability, bin by bin, with the number of images."""
+    """Share of fakes over predicted probability, bin by bin, with the number of images.
+
+    Where the score is a logit, also what sigmoid(score) would have predicted.
+    """
     figure, axes = _figure(context.title("Reliability", samples))
-    bins = probability_bins(probabilities)
-    counts = np.bincount(bins, minlength=NUM_BINS)
-    filled = counts > 0
-    mean = np.bincount(bins, probabilities, NUM_BINS)[filled] / counts[filled]
-    share = np.bincount(bins, samples.labels == 1, NUM_BINS)[filled] / counts[filled]
     axes.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":", label="perfect")
-    axes.plot(mean, share, "o-", color=LINE_COLOR, label=f"ECE {ece:.3f}")
-    for x, y, count in zip(mean, share, counts[filled], strict=True):
+    if probability.ece_before is not None:
+        raw = np.exp(-np.logaddexp(0.0, -samples.scores))
+        weights = np.ones((1, len(samples)))
+        before = float(probability_metrics(samples.labels, raw, weights)["ece"][0])
+        mean, share, _ = _reliability(raw, samples.labels)
+        label = f"uncalibrated, sigmoid(score): ECE {before:.3f}"
+        axes.plot(mean, share, "o--", color=BEFORE_COLOR, markersize=4, label=label)
+    mean, share, counts = _reliability(probability.apply(samples.scores), samples.labels)
+    axes.plot(mean, share, "o-", color=LINE_COLOR, label=f"{probability.method}: ECE {ece:.3f}")
+    for x, y, count in zip(mean, share, counts, strict=True):
         axes.annotate(str(count), (x, y), (0, 6), textcoords="offset points", fontsize=7)
     axes.set(xlabel="predicted probability of fake")
     axes.set(ylabel=f"share of fakes (numbers: {samples.level}s)")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.08), aspect="equal")
     axes.legend(loc="upper left", fontsize=8)
     return figure
+
+
+def _reliability(
+    probabilities: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean probability, share of fakes and number of samples of each bin that holds any."""
+    bins = probability_bins(probabilities)
+    counts = np.bincount(bins, minlength=NUM_BINS)
+    filled = counts > 0
+    mean = np.bincount(bins, probabilities, NUM_BINS)[filled] / counts[filled]
+    share = np.bincount(bins, labels == 1, NUM_BINS)[filled] / counts[filled]
+    return mean, share, counts[filled]
 
 
 def confusion_plot(samples: ScoredSamples, threshold: Threshold, context: PlotContext) -> Figure:

@@ -7,8 +7,10 @@ import numpy as np
 
 from dfd_tf.evaluation.samples import ScoredSamples, cluster_names
 from dfd_tf.inference.predictor import Predictor
-from pipelines.dataset import evaluation_batches, naming_bad_records
+from pipelines.bad_records import naming_bad_records
+from pipelines.dataset import evaluation_batches
 from pipelines.records.manifest import Manifest
+from pipelines.records.schema import FaceRecord
 
 _TEXTS = ("media/path", "media/video", "media/identity", "media/domain", "media/method")
 
@@ -45,7 +47,7 @@ def score_split(
     columns: dict[str, list[np.ndarray]] = {}
     scores: list[np.ndarray] = []
     done = 0
-    with naming_bad_records(records):
+    with naming_bad_records(records, manifest.skipped):
         for images, targets, meta in batches.dataset:
             scores.append(predictor.score(images.numpy()))
             columns.setdefault("label", []).append(targets["label"].numpy())
@@ -57,6 +59,16 @@ def score_split(
                 progress(done, batches.num_examples)
     joined = {name: np.concatenate(values) for name, values in columns.items()}
     return _samples(np.concatenate(scores), joined)
+
+
+def scored_records(records: Sequence[FaceRecord], scores: np.ndarray) -> ScoredSamples:
+    """Puts scores (n,) to records read one by one; as `score_split` does it."""
+    columns = {
+        name: np.array([getattr(record, name.partition("/")[2]) for record in records])
+        for name in (*_TEXTS, "media/frame")
+    }
+    columns["label"] = np.array([record.label for record in records])
+    return _samples(scores, columns)
 
 
 def _samples(scores: np.ndarray, columns: dict[str, np.ndarray]) -> ScoredSamples:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dfd_tf.detectors.ensemble import Ensemble
+from dfd_tf.evaluation.cross_fitting import TooFewClustersError, cluster_folds
 from dfd_tf.evaluation.samples import ScoredSamples
 from dfd_tf.evaluation.scoring import Progress, score_split
 from dfd_tf.inference.predictor import Predictor
@@ -24,7 +24,6 @@ from pipelines.records.manifest import Manifest
 
 REGULARISATION = 1.0
 """C of the L2 penalty, on standardised scores so that it means the same for every member."""
-_MOST_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -86,22 +85,14 @@ def out_of_fold_scores(
     Raises:
         InputError: Fewer than two clusters of a class, or they cannot be parted.
     """
-    groups = [len(np.unique(clusters[labels == label])) for label in (REAL, FAKE)]
-    hint = "a logistic stack needs persons or videos of both classes on either side; use mean"
-    if min(groups) < 2:
-        raise InputError(f"{where}: {groups[REAL]} real and {groups[FAKE]} fake clusters; {hint}")
-    known = np.flatnonzero(labels >= 0)
-    folds = StratifiedGroupKFold(min(_MOST_FOLDS, *groups))
-    fold_of: dict[str, int] = {}
-    for number, (_, held) in enumerate(folds.split(known, labels[known], clusters[known])):
-        fold_of |= dict.fromkeys(clusters[known[held]].tolist(), number)
-    # Clusters without any label go with the first fold's stack: it has not seen them either.
-    fold = np.array([fold_of.get(cluster, 0) for cluster in clusters.tolist()])
+    try:
+        fold, num_folds = cluster_folds(labels, clusters)
+    except TooFewClustersError as error:
+        hint = "a logistic stack needs persons or videos of both classes on either side; use mean"
+        raise InputError(f"{where}: {error}; {hint}") from None
     combined = np.empty(len(scores))
-    for number in range(folds.get_n_splits()):
+    for number in range(num_folds):
         fitted, held = (fold != number) & (labels >= 0), fold == number
-        if len(np.unique(labels[fitted])) < 2:
-            raise InputError(f"{where}: one cluster holds all images of a class; {hint}")
         combined[held] = fit_stack(scores[fitted], labels[fitted]).apply(scores[held])
     return combined
 

@@ -1,6 +1,8 @@
 """Operating points from validation scores: split-conformal quantiles and Youden's index."""
 
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -9,6 +11,12 @@ from dfd_tf.inference.calibration import Threshold
 
 TARGETS = {"sensitive": Fraction(1, 10), "balanced": Fraction(1, 20), "strict": Fraction(1, 100)}
 """Operating points and the false positive rates they promise."""
+
+DEFAULT_MISS = TARGETS["balanced"]
+"""Share of fakes that may be taken for implausible at `optimal`, which promises no rate itself; the
+others take their own false positive rate for it."""
+MOST_MISS = TARGETS["sensitive"]
+"""Where so few fakes are labelled that only a larger share could be promised, none is."""
 
 
 def conformal_rank(num_real: int, target: Fraction) -> int:
@@ -20,6 +28,34 @@ def conformal_rank(num_real: int, target: Fraction) -> int:
     return -((-(1 - target) * (num_real + 1)) // 1)
 
 
+def fake_floor(fake_scores: np.ndarray, miss: Fraction) -> tuple[float, Fraction] | None:
+    """Lowest score at which `fake` is plausible: p-value (1 + #{fake <= score}) / (m + 1) > `miss`.
+
+    That is the j-th smallest of m fake scores with j = floor(miss (m + 1)), so that an exchangeable
+    fresh fake lies below it with probability at most `miss`: the class-conditional (Mondrian)
+    counterpart of `conformal_rank` (Vovk et al. 2005, section 4.5). Where m is too small for that,
+    it is the smallest score, and what is promised is 1 / (m + 1).
+
+    Returns:
+        The score and the share promised; None where that would be above `MOST_MISS`.
+    """
+    promised = max(miss, Fraction(1, len(fake_scores) + 1))
+    if promised > MOST_MISS:
+        return None
+    rank = int(promised * (len(fake_scores) + 1))
+    return float(np.sort(fake_scores)[rank - 1]), promised
+
+
+def tied_points(thresholds: Sequence[Threshold]) -> list[str]:
+    """Says which operating points fall together because real scores are equal."""
+    points = [threshold for threshold in thresholds if threshold.target_fpr is not None]
+    return [
+        f"operating points {a.name} and {b.name} have the same threshold: real scores are tied"
+        for a, b in pairwise(points)
+        if a.value == b.value
+    ]
+
+
 def conformal_thresholds(
     real_scores: np.ndarray, fake_scores: np.ndarray
 ) -> tuple[list[Threshold], dict[str, str]]:
@@ -27,7 +63,7 @@ def conformal_thresholds(
 
     Args:
         real_scores: (n,) scores of real validation images.
-        fake_scores: (m,) scores of labelled fakes, for the rates only; may be empty.
+        fake_scores: (m,) scores of labelled fakes, for rates and floors; may be empty.
 
     Returns:
         The operating points, and those that n is too small for, with the reason.
@@ -46,7 +82,7 @@ def conformal_thresholds(
             continue
         rule = f"split-conformal: rank {rank} of {len(ascending)} ascending real scores"
         value = float(ascending[rank - 1])
-        found.append(_threshold(name, value, rule, float(target), ascending, fake_scores))
+        found.append(_threshold(name, value, rule, target, ascending, fake_scores))
     return found, missing
 
 
@@ -68,18 +104,21 @@ def _threshold(
     name: str,
     value: float,
     rule: str,
-    target: float | None,
+    target: Fraction | None,
     real_scores: np.ndarray,
     fake_scores: np.ndarray,
 ) -> Threshold:
     alarms = int(np.sum(real_scores > value))
+    floor = fake_floor(fake_scores, DEFAULT_MISS if target is None else target)
     return Threshold(
         name=name,
         value=value,
         rule=rule,
-        target_fpr=target,
+        target_fpr=None if target is None else float(target),
         num_real=len(real_scores),
         observed_fpr=alarms / len(real_scores),
         observed_fpr_interval=wilson_interval(alarms, len(real_scores)),
         observed_tpr=float(np.mean(fake_scores > value)) if len(fake_scores) else None,
+        fake_floor=floor and floor[0],
+        target_miss=floor and float(floor[1]),
     )

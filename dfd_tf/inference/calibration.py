@@ -1,10 +1,11 @@
-"""What turns a score into a probability, a p-value and a label: `calibration.json` of a run.
+"""What turns a score into a probability, p-values and a verdict: `calibration.json` of a run.
 
 The file is plain JSON, never a pickle. It names the weights it belongs to by sha256, so that a
 threshold can never be read beside another model.
 """
 
 import json
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -40,6 +41,26 @@ class Threshold(Schema):
     """Wilson interval of that share."""
     observed_tpr: Fraction | None = None
     """Share of the labelled fakes above the value, where there are fakes."""
+    fake_floor: FiniteFloat | None = None
+    """Lowest score at which `fake` is plausible: the split-conformal quantile of the fake scores.
+    None: too few labelled fakes."""
+    target_miss: Fraction | None = None
+    """Share of exchangeable fakes promised to lie below `fake_floor`, in expectation at most."""
+
+
+class Candidate(Schema):
+    """One probability map, judged on images it was not fitted on (cross-fitting)."""
+
+    method: Literal["uncalibrated", "temperature", "platt", "isotonic"]
+    """`uncalibrated`: sigmoid(score), where the score is a logit; for comparison only."""
+    log_loss: FiniteFloat
+    """Mean negative log likelihood, nats."""
+    excess: FiniteFloat
+    """`log_loss` less that of the best map."""
+    excess_error: FiniteFloat
+    """Standard error of that difference, over persons, videos and lone images."""
+    brier: Fraction
+    ece: Fraction
 
 
 class Probability(Schema):
@@ -54,7 +75,14 @@ class Probability(Schema):
     """Expected calibration error of sigmoid(score) on the calibration data; None where the score
     is no logit."""
     ece_after: Fraction | None = None
-    """The same with the map applied, in-sample."""
+    """The same with the map applied, in-sample: too good, above all of an isotonic map."""
+    ece_after_cross_fitted: Fraction | None = None
+    """The same by maps fitted without the image's person or video; None where there are too few
+    of those."""
+    candidates: tuple[Candidate, ...] = ()
+    """The maps compared, and the score as it is."""
+    reason: str = ""
+    """Why this map."""
 
     def apply(self, scores: np.ndarray) -> np.ndarray:
         """Maps scores to probabilities, (n,) float64 in [0, 1]."""
@@ -92,6 +120,10 @@ class CalibrationFile(Schema):
     """None: scores are not calibrated to probabilities, and every output says so."""
     real_scores: tuple[FiniteFloat, ...]
     """Ascending scores of the real images, for p-values."""
+    fake_scores: tuple[FiniteFloat, ...] = ()
+    """Ascending scores of the labelled fakes, likewise."""
+    caveats: tuple[str, ...] = ()
+    """What is doubtful about the calibration data: repeated by every command that reads this."""
     cross_fitted: bool = False
     """Whether each score came from a stack fitted without that image's person or video, because
     the stack of the run was itself fitted on these images."""
@@ -102,9 +134,17 @@ class CalibrationFile(Schema):
             self.real_scores
         ):
             raise ValueError("real_scores must be num_real scores in ascending order")
+        if len(self.fake_scores) not in (0, self.num_fake) or list(self.fake_scores) != sorted(
+            self.fake_scores
+        ):
+            raise ValueError("fake_scores must be num_fake scores in ascending order")
         names = [threshold.name for threshold in self.thresholds]
         if len(set(names)) != len(names):
             raise ValueError("an operating point is named twice")
+        promised = [point for point in self.thresholds if point.target_fpr is not None]
+        promised.sort(key=lambda point: -(point.target_fpr or 0.0))
+        if any(a.value > b.value for a, b in pairwise(promised)):
+            raise ValueError("a lower promised false positive rate needs a higher threshold")
         return self
 
     def threshold(self, name: str) -> Threshold:
@@ -124,6 +164,15 @@ class CalibrationFile(Schema):
         """Conformal p-values of "this image is real": (1 + #{real >= score}) / (n + 1), (n,)."""
         at_least = self.num_real - np.searchsorted(self.real_scores, scores, side="left")
         return (1.0 + at_least) / (self.num_real + 1.0)
+
+    def fake_p_values(self, scores: np.ndarray) -> np.ndarray | None:
+        """Conformal p-values of "this image is a fake like those": (1 + #{fake <= score}) /
+        (m + 1), (n,); None without labelled fakes.
+        """
+        if not self.fake_scores:
+            return None
+        at_most = np.searchsorted(self.fake_scores, scores, side="right")
+        return (1.0 + at_most) / (len(self.fake_scores) + 1.0)
 
     def to_json(self) -> str:
         """Returns the file's text; equal calibrations give equal bytes."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dfd_tf.inference.redelivery import REDELIVERIES, moved_face
+from pipelines.borders import without_border
 from pipelines.errors import Cause, MediaError
-from pipelines.faces.base import Box
-from pipelines.faces.extract import extract_faces
+from pipelines.faces.base import Box, Face
+from pipelines.faces.extract import encode_face, extract_faces
 from pipelines.faces.registry import open_detector
 from pipelines.media.images import read_image
 from pipelines.media.kinds import media_kind
@@ -29,6 +31,8 @@ class FoundFace:
         index: Number of the face in its image or frame.
         frame: Number of the frame, 0 for an image.
         time_seconds: Time of the frame, 0 for an image.
+        redelivered: The same crop out of re-delivered copies of the image or frame, encoded
+            likewise, in the order of `REDELIVERIES`; empty unless they were asked for.
     """
 
     encoded: bytes
@@ -36,6 +40,7 @@ class FoundFace:
     index: int
     frame: int
     time_seconds: float
+    redelivered: tuple[bytes, ...] = ()
 
 
 @dataclass
@@ -60,16 +65,27 @@ class MediaFaces:
     notes: list[str] = field(default_factory=list)
     error: MediaError | None = None
 
+    @property
+    def crops(self) -> list[bytes]:
+        """What is scored: all faces, then all of them after each re-delivery."""
+        redelivered = zip(*(face.redelivered for face in self.faces), strict=True)
+        return [face.encoded for face in self.faces] + [one for row in redelivered for one in row]
+
 
 class FaceReader:
     """Reads the faces of files, from any thread; each thread has a face detector of its own.
+
+    Args:
+        settings: How faces were found and cropped in the training records.
+        stability: Cut the faces out of re-delivered copies as well.
 
     Raises:
         InputError: The face detector cannot be opened.
     """
 
-    def __init__(self, settings: PrepareSettings) -> None:
+    def __init__(self, settings: PrepareSettings, *, stability: bool = False) -> None:
         self.settings = settings
+        self.stability = stability
         open_detector(settings.faces)  # a missing model shows here, not in a thread
         self._local = threading.local()
 
@@ -108,11 +124,27 @@ class FaceReader:
         settings = self.settings
         found = extract_faces(pixels, self._local.detector, settings.faces, settings.crop)
         result.num_frames += 1
+        faces = [crop.face for crop in found.faces]
+        again = self._redelivered(pixels, faces) if self.stability else [()] * len(faces)
         result.faces += [
-            FoundFace(crop.encoded, crop.box_fractions, crop.index, frame, seconds)
-            for crop in found.faces
+            FoundFace(crop.encoded, crop.box_fractions, crop.index, frame, seconds, others)
+            for crop, others in zip(found.faces, again, strict=True)
         ]
         return found.drops
+
+    def _redelivered(self, pixels: np.ndarray, faces: list[Face]) -> list[tuple[bytes, ...]]:
+        """Returns the crops of each face in the re-delivered copies."""
+        if not faces:
+            return []
+        settings = self.settings
+        if settings.crop.carrier is not None:
+            pixels, _ = without_border(pixels)  # where `extract_faces` has found them
+        rows = []
+        for redeliver in REDELIVERIES.values():
+            copy = redeliver(pixels)
+            moved = [moved_face(face, pixels, copy) for face in faces]
+            rows.append([encode_face(copy, f, settings.faces, settings.crop)[0] for f in moved])
+        return list(zip(*rows, strict=True))
 
 
 def _summary(drops: Sequence[tuple[Cause, str]], num_frames: int) -> list[str]:

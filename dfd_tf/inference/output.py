@@ -22,11 +22,15 @@ CSV_COLUMNS = (
     "path",
     "status",
     "kind",
+    "verdict",
+    "reason",
     "label",
     "score",
     "probability",
     "p_value",
+    "p_value_fake",
     "threshold",
+    "redelivered",
     "num_faces",
     "num_frames",
     "truncated",
@@ -73,13 +77,14 @@ def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
     """What every result carries, so that it can be read without the run."""
     threshold = find_operating_point(predictor, operating_point)
     unset = "not set" if predictor.calibration else "uncalibrated"
+    calibrated = predictor.calibration.caveats if predictor.calibration else ()
     return {
         "operating_point": operating_point if threshold else unset,
         "promised_fpr": threshold.target_fpr if threshold else None,
         "detector": predictor.model.detector,
         "model": predictor.model.sha256[:16],
         "pretrained": predictor.model.pretrained,
-        "caveats": "; ".join(predictor.model.caveats),
+        "caveats": "; ".join([*predictor.model.caveats, *calibrated]),
     }
 
 
@@ -105,7 +110,8 @@ def _csv(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
 
     def write(result: FilePrediction) -> None:
         row = _row(result, facts) | {"num_faces": len(result.faces)}
-        writer.writerow(row | {"notes": "; ".join(result.notes)})
+        redelivered = _redelivered(result)
+        writer.writerow(row | {"notes": "; ".join(result.notes), "redelivered": redelivered})
         file.flush()
 
     yield write
@@ -120,16 +126,16 @@ def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
         caption += f"\n{facts['caveats']}"
     table = Table(title=title, caption=Text(caption))
     table.add_column("file", overflow="fold")
-    for name in ("verdict", "score", "probability", "p-value", "faces", "notes"):
+    for name in ("verdict", "score", "probability", "p-value", "faces", "reason, notes"):
         table.add_column(name)
 
     def write(result: FilePrediction) -> None:
         table.add_row(
             Text(result.path),
-            result.label or result.status.replace("_", " "),
+            result.verdict or ("error" if result.error else "none"),
             *(_number(value) for value in (result.score, result.probability, result.p_value)),
             str(len(result.faces)),
-            Text(result.error or "; ".join(result.notes)),
+            Text("; ".join([result.reason, *result.notes])),
         )
 
     try:
@@ -137,6 +143,11 @@ def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
     finally:
         # Files and pipes have no width of their own; rich would fold everything to 80 columns.
         Console(file=file, width=None if file.isatty() else _FILE_WIDTH).print(table)
+
+
+def _redelivered(result: FilePrediction) -> str:
+    """`name: score` of each re-delivery, as a table cell holds it."""
+    return "; ".join(f"{name}: {score!r}" for name, score in (result.redelivered or {}).items())
 
 
 def _number(value: float | None) -> str:

@@ -45,14 +45,39 @@ MINUS_ONE_TO_ONE = Preprocessing(scale=2.0, mean=(1.0, 1.0, 1.0))
 STANDARDIZED = Preprocessing(mean=(0.485, 0.456, 0.406), deviation=IMAGENET_DEVIATION)
 BYTES = Preprocessing(scale=255.0)  # The network itself does the rest.
 
-OWN_NETWORKS: MappingProxyType[str, tuple[Callable[[int], keras.Model], Preprocessing]] = (
-    MappingProxyType(
-        {
-            "resnet18": (resnet18, STANDARDIZED),
-            "resnet32": (resnet32, MINUS_ONE_TO_ONE),
-            "squeezenet": (squeezenet, Preprocessing("BGR", 255.0, CAFFE_MEAN_BGR)),
-        }
-    )
+_CHOICES = "choose `weights: FILE` (a Keras weights file without top) or `weights: none`"
+
+
+class OwnNetwork(NamedTuple):
+    """A network of `dfd_tf.networks`: its builder, what its trained weights want of an image, and
+    how a network takes weights from `imagenet` or from a file.
+    """
+
+    build: Callable[[int], keras.Model]
+    preprocessing: Preprocessing
+    load_weights: Callable[[keras.Model, str], None]
+
+
+def _load_without_imagenet(network: keras.Model, source: str) -> None:
+    if source == "imagenet":
+        raise InputError(
+            f"detector.weights: ImageNet weights of {network.name} cannot be downloaded; {_CHOICES}"
+        )
+    load_weight_file(network, source)
+
+
+def _load_resnet18(network: keras.Model, source: str) -> None:
+    load_resnet18_weights(network, source, "detector.weights")
+
+
+OWN_NETWORKS: MappingProxyType[str, OwnNetwork] = MappingProxyType(
+    {
+        "resnet18": OwnNetwork(resnet18, STANDARDIZED, _load_resnet18),
+        "resnet32": OwnNetwork(resnet32, MINUS_ONE_TO_ONE, _load_without_imagenet),
+        "squeezenet": OwnNetwork(
+            squeezenet, Preprocessing("BGR", 255.0, CAFFE_MEAN_BGR), _load_without_imagenet
+        ),
+    }
 )
 
 # Modules of keras.applications; the trailing part of `builder.__module__`.
@@ -137,8 +162,8 @@ class Backbone(layers.Layer):
         """
         if self.weights_name == "none":
             return
-        if self.architecture == "resnet18":
-            load_resnet18_weights(self.network, self.weights_name, "detector.weights")
+        if self.architecture in OWN_NETWORKS:
+            OWN_NETWORKS[self.architecture].load_weights(self.network, self.weights_name)
         elif self.weights_name == "imagenet":
             self.network.set_weights(_imagenet_weights(self.architecture, self.image_size))
         else:
@@ -161,7 +186,7 @@ def backbone_names() -> list[str]:
 def preprocessing_of(architecture: str, weights: str) -> Preprocessing:
     """Looks up the preprocessing of a network; InputError for an unknown one."""
     if architecture in OWN_NETWORKS:
-        trained = OWN_NETWORKS[architecture][1]
+        trained = OWN_NETWORKS[architecture].preprocessing
     elif architecture in KERAS_NETWORKS:
         module = KERAS_NETWORKS[architecture].__module__.rpartition(".")[2]
         trained = PREPROCESSING_BY_MODULE[module]
@@ -178,7 +203,7 @@ def preprocessing_of(architecture: str, weights: str) -> Preprocessing:
 def _build_network(architecture: str, image_size: int) -> keras.Model:
     try:
         if architecture in OWN_NETWORKS:
-            return OWN_NETWORKS[architecture][0](image_size)
+            return OWN_NETWORKS[architecture].build(image_size)
         # Without weights here: loading trained weights into it later must not need the network.
         original = _keras_network(architecture, image_size, weights=None)
     except ValueError as error:
@@ -228,11 +253,6 @@ def _needs_second_scale(architecture: str) -> bool:
 
 
 def _imagenet_weights(architecture: str, image_size: int) -> list[Any]:
-    choices = "choose `weights: FILE` (a Keras weights file without top) or `weights: none`"
-    if architecture in OWN_NETWORKS:
-        raise InputError(
-            f"detector.weights: ImageNet weights of {architecture} cannot be downloaded; {choices}"
-        )
     try:
         return _keras_network(architecture, image_size, weights="imagenet").get_weights()
     # keras.utils.get_file raises bare `Exception` when a download fails.
@@ -240,5 +260,5 @@ def _imagenet_weights(architecture: str, image_size: int) -> list[Any]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"detector.weights: ImageNet weights of {architecture} could not be had ({reason}); "
-            f"connect once to fill ~/.keras/models, or {choices}"
+            f"connect once to fill ~/.keras/models, or {_CHOICES}"
         ) from error

@@ -1,7 +1,7 @@
 """What a training takes from a record folder, and what it refuses before the first step."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from dfd_tf.training.domains import (
     domain_table,
 )
 from dfd_tf.training.selection import Selection
+from pipelines.bad_records import skipped_warning, without_bad_records
 from pipelines.dataset import (
     Batches,
     evaluation_batches,
@@ -27,7 +28,7 @@ from pipelines.dataset import (
 )
 from pipelines.errors import InputError
 from pipelines.media_item import FAKE, REAL, UNKNOWN
-from pipelines.records.manifest import Manifest
+from pipelines.records.manifest import BadRecord, Manifest
 from pipelines.records.verification import verify_records
 from pipelines.settings import BatchSettings
 
@@ -53,6 +54,8 @@ class TrainingData:
         notes: What to tell the user before training begins, line by line.
         num_val_pseudo: Pseudo-fakes made of the validation split's real images, where it has no
             fakes.
+        skipped: Records that are left out because they cannot be decoded.
+        warnings: What the user must be told before training begins, line by line.
     """
 
     name: str
@@ -69,6 +72,8 @@ class TrainingData:
     labelled_data: tf.data.Dataset
     notes: tuple[str, ...] = ()
     num_val_pseudo: int = 0
+    skipped: tuple[BadRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def score_data(self, selection: Selection) -> tf.data.Dataset | None:
         """Returns the batches to score for `val_auc`; None where no labels are to be used."""
@@ -95,6 +100,7 @@ def open_training_data(
     one_class: bool,
     uses_unlabelled: bool = False,
     needs_domains: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> TrainingData:
     """Opens a record folder for an experiment.
 
@@ -104,13 +110,16 @@ def open_training_data(
         one_class: Whether its detector is trained on real images only.
         uses_unlabelled: Whether its detector is trained on images of unknown label as well.
         needs_domains: Whether its detector is trained against domains.
+        progress: Called with the records read and all records where bad ones are looked for.
 
     Raises:
         InputError: The splits leak, a split or a class is missing, a domain is unknown, or the
             domains do not suit a detector that needs them.
-        DatasetError: The folder is damaged.
+        DatasetError: The folder is damaged, or more records are bad than may be left out.
     """
     manifest = verify_records(records, deep=False)
+    if experiment.data.on_bad_record == "skip":
+        manifest = without_bad_records(records, manifest, ("train", "val"), progress)
     _check_names(manifest, experiment.data)
     domains = experiment.data.used_domains(manifest.domains)
     train, val = (domain_table(manifest, split, domains) for split in ("train", "val"))
@@ -179,6 +188,8 @@ def open_training_data(
         loss_data=loss_data,
         labelled_data=labelled,
         notes=tuple(notes),
+        skipped=manifest.skipped,
+        warnings=tuple(filter(None, [skipped_warning(records, manifest)])),
     )
 
 
@@ -230,4 +241,10 @@ def record_facts(records: Path, manifest: Manifest) -> dict[str, Any]:
         "fingerprint": manifest.fingerprint(),
         "domains": list(manifest.domains),
         "settings": manifest.to_dict()["settings"],
+        "counts": manifest.counts(),
+        "leak_free": manifest.split_proof.get("leak_free", False),
+        "skipped": {
+            "count": len(manifest.skipped),
+            "records": [asdict(bad) for bad in manifest.skipped],
+        },
     }

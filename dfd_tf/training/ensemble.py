@@ -150,7 +150,10 @@ def make_ensemble(
             return calibrate_run(out, records, progress), warnings
         # What `calibrate_run` would score again, to the same file.
         predictor = load_predictor(out, calibrated=False)
-        return write_calibration(found.faces, predictor, manifest, cross_fitted=True), warnings
+        calibration = write_calibration(
+            found.faces, predictor, records, manifest, cross_fitted=True
+        )
+        return calibration, warnings
 
 
 def _given_weights(num_runs: int, combine: str, weights: Sequence[float] | None) -> Sequence[float]:

@@ -81,6 +81,7 @@ def _crop(settings: PrepareSettings) -> dict[str, Any]:
         "margin": faces.margin,
         "align": faces.align,
         "size": settings.crop.size,
+        "carrier": settings.crop.carrier,
     }
 
 

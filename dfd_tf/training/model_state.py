@@ -45,22 +45,36 @@ def restore_variables(
     Raises:
         CheckpointError: The arrays do not fit the model, whatever their checksum says.
     """
-    wanted = {name: value for name, value in arrays.items() if name.partition("/")[0] in groups}
-    variables = dict(_variables(model, groups))
+    for group in groups:
+        if difference := misfit(model, arrays, group):
+            raise CheckpointError(f"{source}: {difference}")
+    for name, variable in _variables(model, groups):
+        variable.assign(arrays[name])
+
+
+def misfit(model: Detector, arrays: dict[str, np.ndarray], group: str) -> str | None:
+    """Returns the first difference between captured variables and those of a model, or None.
+
+    Args:
+        model: As for `restore_variables`.
+        arrays: Captured variables.
+        group: `model`, `optimizer` or `metric`.
+    """
+    wanted = {name: value for name, value in arrays.items() if name.partition("/")[0] == group}
+    variables = dict(_variables(model, [group]))
     if variables.keys() != wanted.keys():
         different = sorted(variables.keys() ^ wanted.keys())
-        raise CheckpointError(
-            f"{source}: {len(wanted)} variables, the model has {len(variables)} "
+        return (
+            f"{len(wanted)} {group} variables, the model has {len(variables)} "
             f"(first difference: {different[0]})"
         )
     for name, variable in variables.items():
         if tuple(variable.shape) != wanted[name].shape:
-            raise CheckpointError(
-                f"{source}: {name} has shape {wanted[name].shape}, "
+            return (
+                f"{name} has shape {wanted[name].shape}, "
                 f"the model's {variable.path} has {tuple(variable.shape)}"
             )
-    for name, variable in variables.items():
-        variable.assign(wanted[name])
+    return None
 
 
 def _variables(model: Detector, groups: Collection[str]) -> Iterator[tuple[str, keras.Variable]]:

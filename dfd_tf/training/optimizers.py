@@ -1,5 +1,7 @@
 """Optimisers and learning-rate schedules of the phases."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -60,8 +62,38 @@ def build_rate(phase: Phase, schedule: Schedule, steps_per_epoch: int) -> PhaseR
     return PhaseRate(phase.learning_rate, schedule.warmup_steps, cosine_steps, schedule.minimum)
 
 
+class _RateFactors:
+    """Multiplies the rate of a variable by its attribute `rate_factor`, where it has one.
+
+    A mixin, in front of an optimiser. Weight decay keeps the plain rate.
+    """
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        super().build(variables)  # type: ignore[misc]
+        self._rate_factors = [getattr(variable, "rate_factor", 1.0) for variable in variables]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        factor = self._rate_factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+        super().update_step(gradient, variable, learning_rate * factor)  # type: ignore[misc]
+
+
+class Sgd(_RateFactors, keras.optimizers.SGD):
+    """Stochastic gradient descent with factors of the rate."""
+
+
+class Adam(_RateFactors, keras.optimizers.Adam):
+    """Adam with factors of the rate."""
+
+
+class AdamW(_RateFactors, keras.optimizers.AdamW):
+    """AdamW with factors of the rate."""
+
+
 def build_optimizer(config: Optimizer, rate: PhaseRate) -> keras.optimizers.Optimizer:
-    """Returns a fresh optimiser, not built yet."""
+    """Returns a fresh optimiser, not built yet.
+
+    A variable with an attribute `rate_factor` is trained at that multiple of the rate.
+    """
     common = {
         "learning_rate": rate,
         "global_clipnorm": config.clip_norm,
@@ -69,7 +101,7 @@ def build_optimizer(config: Optimizer, rate: PhaseRate) -> keras.optimizers.Opti
         "ema_momentum": 0.99 if config.ema is None else config.ema,
     }
     if config.name == "sgd":
-        return keras.optimizers.SGD(momentum=config.momentum, **common)
+        return Sgd(momentum=config.momentum, **common)
     if config.name == "adam":
-        return keras.optimizers.Adam(beta_1=config.beta_1, **common)
-    return keras.optimizers.AdamW(beta_1=config.beta_1, weight_decay=config.weight_decay, **common)
+        return Adam(beta_1=config.beta_1, **common)
+    return AdamW(beta_1=config.beta_1, weight_decay=config.weight_decay, **common)

@@ -14,6 +14,7 @@ from dfd_tf.detectors.base import Detector
 from dfd_tf.training.best_weights import load_best, save_best
 from dfd_tf.training.data import TrainingData
 from dfd_tf.training.devices import Devices
+from dfd_tf.training.forced_resume import fitting_state
 from dfd_tf.training.history import History
 from dfd_tf.training.model_state import restore_variables
 from dfd_tf.training.optimizers import build_optimizer, build_rate
@@ -51,6 +52,7 @@ class PhaseLoop:
         identity: What a later resume compares.
         console: Where progress goes.
         stop: Set by signals.
+        changed: Whether the state may not fit the settings (`forced_resume`).
     """
 
     experiment: Experiment
@@ -62,6 +64,7 @@ class PhaseLoop:
     identity: dict[str, Any]
     console: Console
     stop: StopRequest
+    changed: bool = False
 
     def run(self, state: StateFile | None) -> None:
         self.position = Position()
@@ -114,6 +117,8 @@ class PhaseLoop:
                 load_best(self.directory, self.detector, self.validation.best_sha256)
             self.position.begin_phase(index)
             keeper.save(self.detector)
+        if state is not None and self.changed:
+            state = fitting_state(self.detector, state)
         while not keeper.phase_done:
             if state is not None:
                 keeper.resume_from(state)

@@ -79,11 +79,15 @@ class StateKeeper(keras.callbacks.Callback):
         self._pending = state
         self.phase_done = state.meta["phase_done"]
         for callback in self.resumables:
-            callback.restore(state.meta["callbacks"][callback.state_key])
+            # Changed settings (`forced_resume`) let some begin anew.
+            if callback.state_key in state.meta["callbacks"]:
+                callback.restore(state.meta["callbacks"][callback.state_key])
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self._pending is not None:
-            restore_variables(self.model, self._pending.arrays, str(self.run))
+            arrays = self._pending.arrays
+            held = {name.partition("/")[0] for name in arrays} - {"metric"}
+            restore_variables(self.model, arrays, str(self.run), groups=held)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._pending is None:
@@ -161,6 +165,11 @@ def state_paths(run: RunDirectory) -> list[epath.Path]:
         return []
     names = (path for path in run.checkpoints.iterdir() if path.name.endswith(_SUFFIX))
     return sorted(names, key=lambda path: path.name, reverse=True)
+
+
+def state_path(run: RunDirectory, state: StateFile) -> epath.Path:
+    """Returns where a state is kept."""
+    return run.checkpoints / _name(Position(**state.meta["position"]))
 
 
 def newest_state(run: RunDirectory, warn: Callable[[str], None]) -> StateFile | None:

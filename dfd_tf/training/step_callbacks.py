@@ -46,7 +46,8 @@ class Clock(keras.callbacks.Callback):
         self.planned_steps = planned_steps
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.model.set_progress(self.position.total_steps / self.planned_steps)
+        # More steps than planned: changed settings may have shortened a phase (`forced_resume`).
+        self.model.set_progress(min(1.0, self.position.total_steps / self.planned_steps))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.position.end_step()

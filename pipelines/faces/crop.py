@@ -30,16 +30,25 @@ def crop_face(image: np.ndarray, face: Face, settings: FaceSettings, size: int) 
     Returns:
         uint8 RGB (size, size, 3).
     """
-    margin = 0.0 if settings.detector == "none" else settings.margin
     left, top, width, height = face.box
-    side = max(1, round(max(width, height) * (1 + 2 * margin)))
+    side = crop_side(face, settings)
     centre = (left + width / 2, top + height / 2)
     angle = _eye_angle(face.eyes) if settings.align and face.eyes is not None else 0.0
     square = _turned(image, centre, side, angle) if angle else _upright(image, centre, side)
-    if side == size:
+    return resized(square, size)
+
+
+def crop_side(face: Face, settings: FaceSettings) -> int:
+    """Returns the side of the square that `crop_face` cuts out, source pixels."""
+    margin = 0.0 if settings.detector == "none" else settings.margin
+    return max(1, round(max(face.box[2], face.box[3]) * (1 + 2 * margin)))
+
+
+def resized(square: np.ndarray, size: int) -> np.ndarray:
+    """Scales a square crop to `size` pixels; one that has them already stays as it is."""
+    if len(square) == size:
         return square
-    shrinks = side > size
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    interpolation = cv2.INTER_AREA if len(square) > size else cv2.INTER_CUBIC
     return cv2.resize(square, (size, size), interpolation=interpolation)
 
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.borders import without_border
 from pipelines.errors import Cause
 from pipelines.faces.base import Box, Face, FaceDetector
-from pipelines.faces.crop import crop_face
+from pipelines.faces.crop import crop_face, resized
 from pipelines.faces.encode import encode_crop
+from pipelines.harmonization import CarrierFacts, harmonize
 from pipelines.settings import CropSettings, FaceSettings
 
 
@@ -21,12 +23,14 @@ class FaceCrop:
             image's width and height in [0, 1].
         index: Rank among the faces kept of this image, from 0, surest first.
         encoded: The crop as JPEG or PNG.
+        carrier: The carrier it was brought to, None where crops are not harmonised.
     """
 
     face: Face
     box_fractions: Box
     index: int
     encoded: bytes
+    carrier: CarrierFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,12 @@ def extract_faces(
 ) -> Extraction:
     """Finds, crops and encodes every face of an image, uint8 RGB (height, width, 3).
 
-    Where the whole image is the face (`none`), the smallest size does not apply.
+    Where the whole image is the face (`none`), the smallest size does not apply. Harmonised crops
+    (`crop_settings.carrier`) come from the image without its uniform border.
     """
+    whole, (left, top) = image, (0, 0)
+    if crop_settings.carrier is not None:
+        image, (left, top) = without_border(whole)
     found = detector.detect(image)
     if not found:
         return Extraction([], [(Cause.NO_FACE, f"no face found ({face_settings.detector})")])
@@ -65,11 +73,24 @@ def extract_faces(
             reason = f"face of {side:.0f} pixels, smallest kept is {smallest}"
             drops.append((Cause.FACE_TOO_SMALL, reason))
             continue
-        pixels = crop_face(image, face, face_settings, crop_settings.size)
-        fractions = _fractions(face.box, image.shape[1], image.shape[0])
-        encoded = encode_crop(pixels, crop_settings)
-        faces.append(FaceCrop(face, fractions, len(faces), encoded))
+        encoded, carrier = encode_face(image, face, face_settings, crop_settings)
+        box = (face.box[0] + left, face.box[1] + top, face.box[2], face.box[3])
+        fractions = _fractions(box, whole.shape[1], whole.shape[0])
+        faces.append(FaceCrop(face, fractions, len(faces), encoded, carrier))
     return Extraction(faces, drops)
+
+
+def encode_face(
+    image: np.ndarray, face: Face, face_settings: FaceSettings, crop_settings: CropSettings
+) -> tuple[bytes, CarrierFacts | None]:
+    """Crops one face and encodes it as records hold it; `image` is without its border already."""
+    carrier, size = crop_settings.carrier, crop_settings.size
+    if carrier is None:
+        pixels = crop_face(image, face, face_settings, size)
+        return encode_crop(pixels, crop_settings), None
+    crop = crop_face(image, face, face_settings, carrier.side)
+    pixels, facts = harmonize(crop, carrier)
+    return encode_crop(resized(pixels, size), crop_settings), facts
 
 
 def _fractions(box: Box, width: int, height: int) -> Box:

@@ -7,8 +7,8 @@ refuse a folder without one.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,29 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record of a sound shard whose picture cannot be used.
+
+    Args:
+        file: Name of the shard.
+        index: Number of the record in it, from 0.
+        offset: Where it begins in the file, bytes.
+        group: `label|domain`, its key in the shard's counts.
+        reason: What is wrong, in words.
+    """
+
+    file: str
+    index: int
+    offset: int
+    group: str
+    reason: str
+
+    def describe(self, folder: Path) -> str:
+        """Returns one line: path of the shard, place and reason."""
+        return f"{folder / self.file}: record {self.index} at byte {self.offset}: {self.reason}"
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Everything known about a record folder.
@@ -77,8 +100,11 @@ class Manifest:
         failed: What did not become a record.
         split_proof: `SplitProof.to_dict()`.
         sources: What was prepared, one JSON object a source.
+        harmonization: `carrier_survey.survey_report()`; empty where crops were not harmonised.
         compression: `none`; there is no other yet.
         schema_version: Version of the format.
+        skipped: Records that readers leave out; counts and records of the shards are without them.
+            Never stored.
 
     Raises:
         ValueError: Shards repeat or are of domains or labels outside the vocabularies.
@@ -91,12 +117,14 @@ class Manifest:
     failed: tuple[Failure, ...] = ()
     split_proof: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Mapping[str, Any], ...] = ()
+    harmonization: Mapping[str, Any] = field(default_factory=dict)
     compression: str = NO_COMPRESSION
     schema_version: int = SCHEMA_VERSION
+    skipped: tuple[BadRecord, ...] = ()
 
     def __post_init__(self) -> None:
         # What JSON makes of them, so that a manifest equals itself once saved and loaded.
-        for name in ("settings", "split_proof"):
+        for name in ("settings", "split_proof", "harmonization"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
         object.__setattr__(self, "sources", tuple(map(_plain, self.sources)))
         names = Counter(shard.file for shard in self.shards)
@@ -132,6 +160,22 @@ class Manifest:
         """Returns the shards of a split, in reading order."""
         return tuple(shard for shard in self.shards if shard.split == split)
 
+    def skipped_in(self, shard: ShardInfo) -> list[int]:
+        """Returns the numbers of a shard's records that readers leave out, ascending."""
+        return sorted(bad.index for bad in self.skipped if bad.file == shard.file)
+
+    def leaving_out(self, bad: Iterable[BadRecord]) -> "Manifest":
+        """Returns the manifest of what is left without some records, its fingerprint the same."""
+        skipped = tuple(bad)
+        lost: dict[str, Counter[str]] = {shard.file: Counter() for shard in self.shards}
+        for record in skipped:
+            lost[record.file][record.group] += 1
+        shards = []
+        for shard in self.shards:
+            counts = Counter(shard.counts) - lost[shard.file]
+            shards.append(replace(shard, records=counts.total(), counts=dict(counts)))
+        return replace(self, shards=tuple(shards), skipped=(*self.skipped, *skipped))
+
     def fingerprint(self) -> str:
         """Returns a digest of the content: schema, domain ids, and every shard's split and bytes.
 
@@ -155,6 +199,8 @@ class Manifest:
             "split_proof": dict(self.split_proof),
             "settings": dict(self.settings),
             "sources": [dict(source) for source in self.sources],
+            # Only where there is one: manifests of earlier programs stay as they were.
+            **({"harmonization": dict(self.harmonization)} if self.harmonization else {}),
             "shards": [
                 {**asdict(s), "counts": dict(sorted(s.counts.items()))} for s in self.shards
             ],
@@ -163,7 +209,14 @@ class Manifest:
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> Path:
-    """Writes `manifest.json` by rename: after this the folder counts as whole."""
+    """Writes `manifest.json` by rename: after this the folder counts as whole.
+
+    Raises:
+        ValueError: Records are left out, which a reader may do, not a folder.
+        DatasetError: The file system refused.
+    """
+    if manifest.skipped:
+        raise ValueError("a manifest that leaves records out is not for storing")
     content = manifest.to_dict()
     text = json.dumps({**content, "checksum": _digest(content)}, indent=1) + "\n"
     path = folder / MANIFEST_NAME
@@ -234,6 +287,7 @@ def _from_dict(content: dict[str, Any]) -> Manifest:
         failed=tuple(Failure(**failure) for failure in content["failed"]),
         split_proof=content["split_proof"],
         sources=tuple(content["sources"]),
+        harmonization=content.get("harmonization", {}),
         compression=content["compression"],
         schema_version=content["schema_version"],
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.errors import DatasetError
 from pipelines.records.example import ExampleError, decode_example
 from pipelines.records.framing import Frame, FramingError, read_frames
-from pipelines.records.manifest import ShardInfo
+from pipelines.records.manifest import Manifest, ShardInfo
 from pipelines.records.pictures import picture_fault
 from pipelines.records.schema import FaceRecord, record_fault
 
@@ -23,6 +23,18 @@ def iter_records(path: Path) -> Iterator[FaceRecord]:
     """
     for _, record in iter_checked(path, pictures=False):
         yield record
+
+
+def iter_kept(folder: Path, manifest: Manifest, shard: ShardInfo) -> Iterator[FaceRecord]:
+    """Yields the records of a shard in order, without those the manifest leaves out.
+
+    Raises:
+        DatasetError: As `iter_records`.
+    """
+    skipped = set(manifest.skipped_in(shard))
+    for index, record in enumerate(iter_records(folder / shard.file)):
+        if index not in skipped:
+            yield record
 
 
 def iter_checked(path: Path, *, pictures: bool) -> Iterator[tuple[Frame, FaceRecord]]:

@@ -4,15 +4,20 @@ Shallow: a look at the folder and one `stat` a shard. Deep: every byte, record a
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.errors import DatasetError
+from pipelines.media_item import SPLITS
 from pipelines.records.files import is_temporary
 from pipelines.records.framing import GZIP_MAGIC
-from pipelines.records.manifest import Manifest, ShardInfo, load_manifest
+from pipelines.records.manifest import BadRecord, Manifest, ShardInfo, load_manifest
+from pipelines.records.pictures import picture_fault
 from pipelines.records.schema import FaceRecord
 from pipelines.records.shards import file_digest, iter_checked
+
+PictureCheck = Callable[[FaceRecord], str | None]
+"""Returns why a record's picture cannot be used; None for a good one."""
 
 _SHARD_MARK = ".tfrecord"
 _REMEDY = "run `dfd-tf prepare` again, it restores the shard"
@@ -38,10 +43,44 @@ def verify_records(folder: Path, deep: bool) -> Manifest:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise DatasetError(faults[0] + more)
     if deep:
-        seen = _Media(manifest)
-        for shard in manifest.shards:
-            _check_content(folder, manifest, shard, seen)
+        for bad in bad_records(folder, manifest):
+            raise DatasetError(f"{bad.describe(folder)}; {_REMEDY}")
     return manifest
+
+
+def decoded_whole(record: FaceRecord) -> str | None:
+    """Checks a picture by decoding it with Pillow."""
+    return picture_fault(record, decode=True)
+
+
+def bad_records(
+    folder: Path,
+    manifest: Manifest,
+    splits: Sequence[str] = SPLITS,
+    *,
+    check: PictureCheck = decoded_whole,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[BadRecord]:
+    """Reads every byte of some splits and yields the records whose pictures cannot be used.
+
+    Args:
+        folder: Record folder.
+        manifest: Its manifest.
+        splits: Splits to read.
+        check: Looks at the pictures.
+        progress: Called with the records read and the records there are.
+
+    Raises:
+        DatasetError: As `verify_records`, for everything else that is wrong.
+    """
+    seen = _Media(manifest)
+    shards = [shard for split in splits for shard in manifest.split_shards(split)]
+    total, done = sum(shard.records for shard in shards), 0
+    for shard in shards:
+        yield from _check_content(folder, manifest, shard, seen, check)
+        done += shard.records
+        if progress is not None:
+            progress(done, total)
 
 
 class _Media:
@@ -123,7 +162,9 @@ def _is(path: Path, shard: ShardInfo) -> bool:
     return path.stat().st_size == shard.bytes and file_digest(path) == shard.sha256
 
 
-def _check_content(folder: Path, manifest: Manifest, shard: ShardInfo, seen: _Media) -> None:
+def _check_content(
+    folder: Path, manifest: Manifest, shard: ShardInfo, seen: _Media, check: PictureCheck
+) -> Iterator[BadRecord]:
     path = folder / shard.file
     intact = file_digest(path) == shard.sha256
     original = None if intact else _original(path, manifest)
@@ -132,7 +173,9 @@ def _check_content(folder: Path, manifest: Manifest, shard: ShardInfo, seen: _Me
     counts: Counter[str] = Counter()
     leak = None
     # A damaged file is walked too, for the walk tells where the damage is.
-    for frame, record in iter_checked(path, pictures=True):
+    for frame, record in iter_checked(path, pictures=False):
+        if reason := check(record):
+            yield BadRecord(shard.file, frame.index, frame.offset, record.count_key, reason)
         place = f"{path}: record {frame.index} at byte {frame.offset}"
         if fault := _vocabulary_fault(record, manifest):
             raise DatasetError(f"{place}: {fault}")

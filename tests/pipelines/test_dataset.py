@@ -18,7 +18,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipelines.dataset import evaluation_batches, naming_bad_records, training_batches
+from pipelines.bad_records import naming_bad_records
+from pipelines.dataset import evaluation_batches, training_batches
 from pipelines.errors import DatasetError
 from pipelines.records.manifest import (
     Manifest,

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from dfd_tf.cli.main import run
-from dfd_tf.inference.predictor import Predictor
+from dfd_tf.evaluation.evaluate_run import warnings_of
+from dfd_tf.inference.predictor import Predictor, load_predictor
 from pipelines.records.manifest import load_manifest
 from pipelines.records.shards import iter_records
 from pipelines.sources.synthetic_portraits import render_face, render_portrait_pair
@@ -69,11 +70,16 @@ def test_predict_finishes_a_batch_in_order(tiny_run, mixed_files, capsys):
     for row in rows:
         if row["status"] == "ok":
             assert row["label"] == ("fake" if row["score"] > row["threshold"] else "real")
+            assert row["verdict"] in (row["label"], "inconclusive")
+            assert f"p = {row['p_value']:.3g}" in row["reason"]
             assert 0 < row["p_value"] <= 1
+            assert 0 < row["p_value_fake"] <= 1
+            assert row["redelivered"] is None
             assert row["score"] == max(face["score"] for face in row["faces"])
         else:
             assert row["score"] is row["label"] is row["probability"] is None
-            assert row["error"] or row["notes"]
+            assert row["verdict"] == ("no face" if row["status"] == "no_face" else None)
+            assert row["reason"] == row["error"] or row["reason"] == "no face was found"
 
 
 def test_a_score_in_a_batch_is_the_score_alone(tiny_run, mixed_files, capsys):
@@ -106,6 +112,48 @@ def test_predict_csv_to_a_file(tiny_run, mixed_files, tmp_path, capsys):
     assert len(rows) == 5
     assert float(rows[0]["score"]) == float(rows[0]["score"])
     assert rows[0]["operating_point"] == "balanced"
+
+
+@ONE_DETECTOR
+def test_predict_tells_which_verdicts_redelivery_changes(tiny_run, mixed_files, tmp_path, capsys):
+    _, plain, _ = predict([tiny_run, mixed_files], capsys)
+    code, rows, error = predict([tiny_run, mixed_files, "--stability"], capsys)
+    assert code == 3
+    called = dict.fromkeys(("real", "fake", "inconclusive"), 0)
+    for before, after in zip(plain, rows, strict=True):
+        assert after["score"] == before["score"]
+        if after["status"] != "ok":
+            assert after["redelivered"] is None
+            continue
+        called[after["verdict"]] += 1
+        assert after["redelivered"].keys() == {"JPEG quality 75", "resizing to 75%"}
+        if after["verdict"] != before["verdict"]:
+            assert after["reason"].startswith(f"unstable: {before['verdict']} as it is")
+    assert "verdicts: " + ", ".join(f"{n} {name}" for name, n in called.items()) in error
+    output = tmp_path / "out.csv"
+    assert run(["predict", str(tiny_run), str(mixed_files), "--format", "csv", "--stability",
+                "--output", str(output)]) == 3  # fmt: skip
+    with output.open(newline="") as file:
+        first = next(csv.DictReader(file))
+    assert first["verdict"] == rows[0]["verdict"]
+    scores = [part.split(": ") for part in first["redelivered"].split("; ")]
+    assert {name: float(score) for name, score in scores} == rows[0]["redelivered"]
+
+
+@ONE_DETECTOR
+def test_f13_a_batch_unlike_the_calibration_data_is_said(tiny_run, tmp_path, capsys):
+    generator = np.random.default_rng(1)
+    for number in range(31):
+        noise = generator.integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number:02}.png")
+    code, _, error = predict([tiny_run, tmp_path, "--faces", "none"], capsys)
+    assert code == 0
+    (warning,) = [line for line in error.splitlines() if "do not look like the calibration" in line]
+    assert "over 31 images" in warning
+    # A dozen images are too few to say so.
+    some = sorted(tmp_path.iterdir())[:12]
+    _, _, error = predict([tiny_run, *some, "--faces", "none"], capsys)
+    assert "do not look like" not in error
 
 
 @ONE_DETECTOR
@@ -199,14 +247,33 @@ def test_a_video_cut_short_fails_under_strict(tiny_run, tmp_path, capsys):
 
 
 def test_calibrate_again_gives_the_same_bytes(tiny_run, tmp_path, capsys):
-    copy = tmp_path / "copy"
+    copy = tmp_path / tiny_run.name  # the picture's title names it
     shutil.copytree(tiny_run, copy)
     before = (copy / "calibration.json").read_bytes()
     (copy / "calibration.json").unlink()
-    assert run(["calibrate", str(copy)]) == 0
+    assert run(["calibrate", str(copy), "--format", "json"]) == 0
     assert (copy / "calibration.json").read_bytes() == before
-    names = [point["name"] for point in json.loads(capsys.readouterr().out)]
-    assert names[:2] == ["sensitive", "balanced"] or names == []
+    assert (copy / "calibration.png").read_bytes() == (tiny_run / "calibration.png").read_bytes()
+    printed = json.loads(capsys.readouterr().out)
+    assert [point["name"] for point in printed["thresholds"][:2]] == ["sensitive", "balanced"]
+    stored = json.loads(before)
+    assert printed == {key: value for key, value in stored.items() if "_scores" not in key}
+    assert stored["num_fake"] == len(stored["fake_scores"]) > 0
+
+
+@ONE_DETECTOR
+def test_calibrate_shows_operating_points_and_the_maps_it_compared(tiny_run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    capsys.readouterr()
+    assert run(["calibrate", str(copy)]) == 0
+    shown = capsys.readouterr().out
+    for words in ("sensitive", "balanced", "optimal", "real below", "promised miss", "isotonic"):
+        assert words in shown
+    assert shown.count("chosen") == 1
+    assert "expected calibration error: " in shown
+    assert "cross-fitted " in shown
+    assert picture_width(copy / "calibration.png") > 900
 
 
 def test_evaluate_writes_figures_and_plots(tiny_run, tmp_path, capsys):
@@ -282,13 +349,15 @@ def test_calibrate_on_other_records_of_real_images_alone(tiny_run, tmp_path, cap
     copy = tmp_path / "copy"
     shutil.copytree(tiny_run, copy)
     capsys.readouterr()
-    assert run(["calibrate", str(copy), "--data", str(records), "--force"]) == 0
+    arguments = ["calibrate", str(copy), "--data", str(records), "--force"]
+    assert run([*arguments, "--format", "json"]) == 0
     output = capsys.readouterr()
-    assert [point["name"] for point in json.loads(output.out)] == ["sensitive"]
+    assert [point["name"] for point in json.loads(output.out)["thresholds"]] == ["sensitive"]
     assert "needs 19 real validation images, found 12" in " ".join(output.err.split())
     values = json.loads((copy / "calibration.json").read_text())
     assert (values["num_real"], values["num_real_clusters"], values["num_fake"]) == (12, 12, 0)
     assert values["probability"] is None
+    assert picture_width(copy / "calibration.png") < 900  # scores alone, no reliability
 
 
 @ONE_DETECTOR
@@ -328,6 +397,38 @@ def test_e18_calibration_of_another_model_is_refused(tiny_run, tmp_path, mixed_f
     # What the message advises must work.
     assert run(["calibrate", str(copy)]) == 0
     assert json.loads(path.read_text()) == values
+
+
+@ONE_DETECTOR
+def test_calibration_on_noise_is_flagged_wherever_it_is_used(
+    tiny_run, tiny_records, mixed_files, tmp_path, capsys
+):
+    generator = np.random.default_rng(2)
+    for label in ("real", "fake"):
+        (tmp_path / "source" / "val" / label).mkdir(parents=True)
+    for number in range(12):
+        noise = generator.integers(0, 256, (96, 96, 3), np.uint8)
+        face = render_face(80, number, 0, 96).pixels
+        for label, pixels in (("real", face), ("fake", noise)):
+            path = tmp_path / "source" / "val" / label / f"{number:02}.png"
+            Image.fromarray(pixels).save(path)
+    arguments = ["--faces", "none", "--size", "48", "--splits", "keep", "--workers", "1"]
+    records = tmp_path / "records"
+    assert run(["prepare", str(tmp_path / "source"), *arguments, "--out", str(records)]) == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    capsys.readouterr()
+    assert run(["calibrate", str(copy), "--data", str(records), "--force"]) == 0
+    flag = "12 of 12 fake images looked at are noise or one colour"
+    assert flag in capsys.readouterr().err
+    caveats = json.loads((copy / "calibration.json").read_text())["caveats"]
+    assert any(flag in caveat for caveat in caveats)
+    _, (row,), error = predict([copy, mixed_files / "a good.jpg"], capsys)
+    assert flag in row["caveats"]
+    assert flag in error
+    manifest = load_manifest(tiny_records)
+    reported = warnings_of(load_predictor(str(copy)), tiny_records, manifest, "test")
+    assert any(flag in warning for warning in reported)
 
 
 def test_doctor_reports_as_json(capsys):

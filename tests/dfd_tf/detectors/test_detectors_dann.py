@@ -11,6 +11,8 @@ from dfd_tf.config.detectors import DannDetector
 from dfd_tf.detectors.dann import DomainAdversarialDetector, strength_at
 from dfd_tf.detectors.registry import build_detector
 from dfd_tf.networks import backbones
+from dfd_tf.networks.backbones import OwnNetwork
+from dfd_tf.networks.weight_files import load_weight_file
 from dfd_tf.training.position import Position
 from dfd_tf.training.step_callbacks import Clock, StepCallbackList
 
@@ -19,9 +21,24 @@ NUM_DOMAINS = 3
 
 
 def build(**settings):
-    keras.utils.set_random_seed(3)
+    keras.utils.set_random_seed(6)
     settings = {"image_size": SIZE, "backbone": "squeezenet", "weights": "none"} | settings
     return build_detector(DannDetector(**settings), NUM_DOMAINS)
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch):
+    """A network that compiles at once; XLA takes its time with larger ones."""
+
+    def build_network(image_size):
+        pictures = keras.Input((image_size, image_size, 3))
+        return keras.Model(
+            pictures, keras.layers.Conv2D(8, 3, strides=2, activation="relu")(pictures)
+        )
+
+    tiny = OwnNetwork(build_network, backbones.MINUS_ONE_TO_ONE, load_weight_file)
+    monkeypatch.setattr(backbones, "OWN_NETWORKS", {"tiny": tiny})
+    return "tiny"
 
 
 def batch(count=8, seed=0):
@@ -52,19 +69,106 @@ def domain_loss(outputs, targets):
     return tf.reduce_mean(losses)
 
 
-def test_the_features_get_minus_lambda_times_the_domain_gradient_and_the_adversary_gets_its_own():
+def label_loss(outputs, targets):
+    label = tf.cast(targets["label"], "float32")
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(label, outputs["label"])
+    return tf.reduce_mean(losses)
+
+
+def feature_gradients(detector, domain_weight):
+    """Gradients of the label's and of the domains' loss at the features, without any reversal."""
+    images, targets = batch()
+    features = detector.embed(images)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(features)
+        direction = features / tf.sqrt(tf.reduce_mean(features**2, axis=-1, keepdims=True) + 1e-6)
+        domain = detector.domain_head(detector.domain_features(direction))
+        losses = (
+            label_loss({"label": detector.label_head(features)[:, 0]}, targets),
+            domain_weight * domain_loss({"domain": domain}, targets),
+        )
+    return [tape.gradient(loss, features) for loss in losses]
+
+
+DIVERGENCE = 0.49
+
+
+# At 0.01 the domain's gradient is the shorter one by far, at 100 the longer one.
+@pytest.mark.parametrize("domain_weight", [0.01, 100.0])
+def test_the_features_get_minus_lambda_times_the_domain_gradient_as_long_as_the_distance_allows(
+    domain_weight,
+):
     detector = build()
-    # A reversal of strength -1 is no reversal: the plain gradient.
-    detector.reversal.strength.assign(-1.0)
-    plain_shared, plain_head = gradients(detector, domain_loss)
-    assert max(float(tf.reduce_max(tf.abs(g))) for g in plain_shared) > 1e-3
+    detector.divergence.assign(DIVERGENCE)
+    of_label, of_domain = feature_gradients(detector, domain_weight)
+    ratio = float(tf.norm(of_domain) / tf.norm(of_label))
+    assert (ratio > 5) if domain_weight > 1 else (ratio < 0.2)
+
+    def weighted(outputs, targets):
+        return label_loss(outputs, targets) + domain_weight * domain_loss(outputs, targets)
+
+    images, _ = batch()
+    shared = [*detector.backbone.trainable_variables, *detector.features.trainable_variables]
     for strength in (0.0, 0.4, 1.0):
         detector.reversal.strength.assign(strength)
-        shared, head = gradients(detector, domain_loss)
-        for found, plain in zip(shared, plain_shared, strict=True):
-            np.testing.assert_allclose(found, -np.float32(strength) * plain, rtol=1e-5, atol=1e-6)
-        for found, plain in zip(head, plain_head, strict=True):
-            np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-7)
+        combined = of_label - strength * min(1.0, DIVERGENCE**0.5 / ratio) * of_domain
+        with tf.GradientTape() as tape:
+            product = tf.reduce_sum(combined * detector.embed(images))
+        expected = tape.gradient(product, [v.value for v in shared])
+        found, of_head = gradients(detector, weighted)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+        _, plain = gradients(detector, lambda *pair: domain_weight * domain_loss(*pair))
+        for one, other in zip(of_head, plain, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_a_batch_without_labels_leaves_the_features_alone():
+    detector = build()
+    detector.divergence.assign(1.0)
+    detector.reversal.strength.assign(1.0)
+    shared, head = gradients(detector, domain_loss)
+    assert all(not np.any(gradient) for gradient in shared)
+    assert all(np.any(gradient) for gradient in head)
+
+
+@pytest.mark.parametrize("divergence", [0.0, -0.3])
+def test_an_adversary_at_chance_or_below_moves_the_features_no_further(divergence):
+    detector = build()
+    detector.divergence.assign(divergence)
+    detector.reversal.strength.assign(1.0)
+
+    def both(outputs, targets):
+        return label_loss(outputs, targets) + domain_loss(outputs, targets)
+
+    for found, plain in zip(
+        gradients(detector, both)[0], gradients(detector, label_loss)[0], strict=True
+    ):
+        np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-8)
+
+
+def test_divergence_follows_the_domain_loss_from_that_of_chance_to_none():
+    detector = build()
+    images, targets = batch()
+    expected = 0.0
+    for certainty in (0.0, 3.0, 50.0, -2.0):
+        logits = certainty * np.eye(NUM_DOMAINS, dtype="float32")[targets["domain"]]
+        outputs = {"label": tf.zeros(8), "domain": logits}
+        detector.compute_loss(images, targets, outputs, training=False)
+        assert float(detector.divergence) == pytest.approx(expected, abs=1e-6)
+        detector.compute_loss(images, targets, outputs, training=True)
+        entropy = math.log(math.exp(certainty) + NUM_DOMAINS - 1) - certainty
+        expected = 0.9 * expected + 0.1 * (1 - entropy / math.log(NUM_DOMAINS))
+        assert float(detector.divergence) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_adversary_alone_trains_at_a_multiple_of_the_rate():
+    detector = build(adversary_rate=7.0)
+    factors = {v.path: getattr(v, "rate_factor", 1.0) for v in detector.trainable_variables}
+    layers = (detector.domain_features, detector.domain_head)
+    adversary = {v.path for layer in layers for v in layer.trainable_variables}
+    assert factors == {path: 7.0 if path in adversary else 1.0 for path in factors}
+    assert len(adversary) == 4
 
 
 def test_loss_is_label_cross_entropy_plus_weighted_domain_cross_entropy():
@@ -120,17 +224,9 @@ def test_schedule_is_that_of_the_paper():
         assert strength_at(progress) == pytest.approx(math.tanh(5 * progress), abs=1e-12)
 
 
-def tiny_network(image_size):
-    pictures = keras.Input((image_size, image_size, 3))
-    return keras.Model(pictures, keras.layers.Conv2D(8, 3, strides=2, activation="relu")(pictures))
-
-
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_lambda_follows_the_schedule_inside_fit(jit_compile, monkeypatch):
-    # XLA takes its time with larger ones.
-    networks = {"tiny": (tiny_network, backbones.MINUS_ONE_TO_ONE)}
-    monkeypatch.setattr(backbones, "OWN_NETWORKS", networks)
-    detector = build(backbone="tiny", peak_lambda=0.8)
+def test_lambda_follows_the_schedule_inside_fit(jit_compile, tiny_backbone):
+    detector = build(backbone=tiny_backbone, peak_lambda=0.8)
     images, targets = batch()
     planned_steps, seen = 10, []
     position = Position()
@@ -157,8 +253,8 @@ def test_lambda_follows_the_schedule_inside_fit(jit_compile, monkeypatch):
     assert set(history) == names
 
 
-def test_without_lambda_the_adversary_trains_and_the_features_do_not_hear_of_it():
-    detector = build(peak_lambda=0.0)
+def test_without_lambda_the_adversary_trains_and_the_features_do_not_hear_of_it(tiny_backbone):
+    detector = build(backbone=tiny_backbone, peak_lambda=0.0)
     images, targets = batch()
     targets["label"][:] = -1  # Only the domain loss is left.
     detector.set_progress(0.9)

@@ -45,6 +45,7 @@ def calibration_of(scores, labels):
         missing=missing,
         probability=probability,
         real_scores=tuple(np.sort(real).tolist()),
+        fake_scores=tuple(np.sort(fake).tolist()),
     )
 
 

@@ -87,6 +87,45 @@ def test_decisions_and_probabilities_equal_scikit_learn(sample, threshold):
     )
 
 
+LOGITS = {
+    "random": st.floats(-20, 20),
+    "saturated": st.sampled_from([-800.0, -90.0, -40.0, -0.5, 0.5, 40.0, 90.0, 800.0]),
+    "constant": st.just(3.0),
+}
+
+
+@pytest.mark.parametrize("kind", LOGITS)
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_f08_logits_and_their_probabilities_equal_scikit_learn(kind, data):
+    n = data.draw(st.integers(4, 40))
+    labels = np.array(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    labels[:2] = (0, 1)
+    logits = np.array(data.draw(st.lists(LOGITS[kind], min_size=n, max_size=n)))
+    # As a network gives them: float32 has no number between 1 - 6e-8 and 1.
+    probabilities = (1 / (1 + np.exp(-logits.clip(-80, 80)))).astype(np.float32).astype(np.float64)
+    for scores in (logits, probabilities):
+        ours = ranking_metrics(labels, scores, np.ones((1, n)))
+        assert ours["auc"][0] == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
+        assert ours["average_precision"][0] == pytest.approx(
+            reference.average_precision_score(labels, scores), abs=1e-12
+        )
+        assert ours["eer"][0] == pytest.approx(_eer_of_scikit_learn(labels, scores), abs=1e-9)
+    ours = probability_metrics(labels, probabilities, np.ones((1, n)))
+    assert ours["brier"][0] == pytest.approx(reference.brier_score_loss(labels, probabilities))
+    assert ours["log_loss"][0] == pytest.approx(reference.log_loss(labels, probabilities), rel=1e-9)
+
+
+def _eer_of_scikit_learn(labels, scores):
+    """Where the ROC of scikit-learn, densely joined, first has FPR >= 1 - TPR."""
+    fpr, tpr, _ = reference.roc_curve(labels, scores, drop_intermediate=False)
+    for i in range(1, len(fpr)):
+        if fpr[i] >= 1 - tpr[i]:
+            before, after = fpr[i - 1] - (1 - tpr[i - 1]), fpr[i] - (1 - tpr[i])
+            return fpr[i - 1] + -before / (after - before) * (fpr[i] - fpr[i - 1])
+    raise AssertionError("the curve ends at (1, 1)")
+
+
 def test_saturated_scores_keep_their_order():
     labels = np.array([0, 0, 1, 1, 1, 0])
     scores = 1.0 - np.array([3, 2, 1, 2, 0.5, 8]) * 1e-15

@@ -13,7 +13,7 @@ from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.evaluation import plots
 from dfd_tf.evaluation.evaluate import evaluate_samples
 from dfd_tf.evaluation.evaluate_run import item_counts, report_folder
-from dfd_tf.evaluation.report_files import METRICS_NAME, Report, _spread, write_report
+from dfd_tf.evaluation.report_files import METRICS_NAME, Report, write_report
 from pipelines.errors import InputError
 from pipelines.records.manifest import Failure, Manifest
 
@@ -112,12 +112,6 @@ def test_equal_figures_give_equal_bytes():
     faces = face_samples(*normal_scores(3, 7, 5))
     first, second = (plots.png_bytes(plots.histogram_plot(faces, (), CONTEXT)) for _ in range(2))
     assert first == second
-
-
-@pytest.mark.parametrize(("n", "places"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (100, None)])
-def test_cases_are_lowest_middle_highest_without_repeats(n, places):
-    expected = places or [0, 1, 2, 3, 48, 49, 50, 51, 96, 97, 98, 99]
-    assert _spread(np.arange(n)).tolist() == expected
 
 
 def manifest(name, **changes):

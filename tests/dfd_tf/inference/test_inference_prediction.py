@@ -45,7 +45,8 @@ def test_a_batch_keeps_its_order_and_gives_the_scores_of_each_alone(predictor, m
     for path, result in zip(mixed, batch, strict=True):
         assert predict(predictor, [path]) == [result]
         if result.status == "error":
-            assert result.score is result.probability is result.label is None
+            assert result.score is result.probability is result.label is result.verdict is None
+            assert result.reason == result.error
             assert result.error
             assert "\n" not in result.error
 
@@ -138,8 +139,8 @@ class FakePredictor:
 class FakeReader:
     """`x/3` has three faces; `error` none and an error."""
 
-    def __init__(self, _settings):
-        self.most_threads = 0
+    def __init__(self, _settings, *, stability):
+        self.stability = stability
 
     def read(self, path):
         name, _, faces = path.partition("/")
@@ -168,8 +169,10 @@ def test_network_batches_are_full_whatever_the_files_hold(fake):
         if faces == "error":
             assert result.status == "error"
         elif faces == "0":
-            assert result.status == "no_face"
+            assert (result.status, result.verdict) == ("no_face", "no face")
         else:
+            assert result.verdict is None
+            assert result.reason.startswith("uncalibrated")
             assert result.score == float(f"{name}.{int(faces) - 1}")
 
 
@@ -217,7 +220,9 @@ def test_labels_and_p_values_come_from_the_calibration(fake):
     # At the threshold is not above it.
     assert [result.label for result in (below, at, above)] == ["real", "real", "fake"]
     assert [result.p_value for result in (below, at, above)] == [0.75, 0.5, 0.25]
+    assert [result.verdict for result in (below, at, above)] == ["real", "real", "fake"]
     assert above.threshold == 2.0
+    assert above.p_value_fake is None
     assert above.probability is None
 
 
@@ -233,7 +238,7 @@ def test_videos_have_no_p_value(fake, monkeypatch):
     clip = MediaFaces("v", "video", [FoundFace(b"3", (0, 0, 1, 1), 0, 5, 0.2)], 1)
     monkeypatch.setattr(FakeReader, "read", lambda _self, _path: clip)
     fake.calibration = calibration()
-    (result,) = predict(fake, ["v"], threshold=SimpleNamespace(value=2.0))
-    assert result.label == "fake"
+    (result,) = predict(fake, ["v"], threshold=SimpleNamespace(value=2.0, fake_floor=None))
+    assert result.label == result.verdict == "fake"
     assert result.p_value is None
     assert result.faces == ({"box": [0, 0, 1, 1], "score": 3.0, "frame": 5, "seconds": 0.2},)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Killed, fingerprints, raise_killed
+from killed_runs import Killed, fingerprints, raise_killed
 from PIL import Image
 from rich.console import Console
 from tiny_training import at_step
@@ -23,6 +23,8 @@ from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.evaluation.evaluate_run import evaluate_run
 from dfd_tf.inference.predictor import load_predictor
 from dfd_tf.networks import backbones
+from dfd_tf.networks.backbones import OwnNetwork
+from dfd_tf.networks.weight_files import load_weight_file
 from dfd_tf.training import data as data_module
 from dfd_tf.training.data import open_training_data
 from dfd_tf.training.domains import DomainTable, confounding, domain_table
@@ -180,7 +182,7 @@ def tiny_network(image_size):
 
 @pytest.fixture(scope="module")
 def tiny_backbone():
-    networks = {"tiny": (tiny_network, backbones.MINUS_ONE_TO_ONE)}
+    networks = {"tiny": OwnNetwork(tiny_network, backbones.MINUS_ONE_TO_ONE, load_weight_file)}
     with mock.patch.object(backbones, "OWN_NETWORKS", networks):
         yield
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Killed, fingerprints, raise_killed
+from killed_runs import Killed, fingerprints, raise_killed
 from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -30,7 +30,25 @@ from dfd_tf.training.run import train
 from dfd_tf.training.state_keeper import newest_state
 
 TINY = {"image_size": SIDE, "generator_width": 4, "latent": 3}
-NO_FACE = FilePrediction("a.jpg", "no_face", "image", *[None] * 5, (), 1, False, (), None)
+NO_FACE = FilePrediction(
+    path="a.jpg",
+    status="no_face",
+    kind="image",
+    verdict="no face",
+    reason="no face was found",
+    label=None,
+    score=None,
+    probability=None,
+    p_value=None,
+    p_value_fake=None,
+    threshold=None,
+    redelivered=None,
+    faces=(),
+    num_frames=1,
+    truncated=False,
+    notes=(),
+    error=None,
+)
 PHASES = [{"name": "all", "epochs": 2, "learning_rate": 0.01}]
 
 

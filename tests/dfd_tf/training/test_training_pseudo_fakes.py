@@ -51,9 +51,10 @@ def test_real_faces_alone_train_a_supervised_detector(real_only_run):
     for name in ("loss_dataset", "loss_self_blend", "val_loss_self_blend", "val_auc"):
         assert math.isfinite(float(row[name])), name
     assert not {"loss_splice", "val_loss_resample"} & set(row)
-    # Half of the images are real: the two families' means are those of the loss's two halves.
+    # Half of the images are real: the two families' means are those of the label loss's two halves.
     halves = (float(row["val_loss_dataset"]) + float(row["val_loss_self_blend"])) / 2
-    assert halves == pytest.approx(float(row["val_loss"]), rel=1e-4)
+    total = halves + float(row["val_loss_locations"])
+    assert total == pytest.approx(float(row["val_loss"]), rel=1e-4)
     selection = json.loads((real_only_run / "provenance.json").read_text())["selection"]
     assert selection["metric"] == "val_auc"
     assert "on pseudo-fakes of the validation split" in selection["rule"]

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tiny_training
-from conftest import Killed, fingerprints, raise_killed
+from killed_runs import Killed, fingerprints, raise_killed
 from tiny_training import STEPS, TOTAL_STEPS, at_step, experiment, tiny_data, tiny_train
 
 from dfd_tf.config.run_directory import RunDirectory

@@ -81,6 +81,24 @@ def test_sgd_step_follows_warmup_clipping_and_average_by_hand():
     np.testing.assert_allclose(variable.numpy(), second, rtol=1e-6)
 
 
+# First steps by hand: SGD's is rate x gradient, Adam's the rate; decay knows the plain rate only.
+@pytest.mark.parametrize(
+    ("name", "step", "decay"), [("sgd", 0.3, 0.0), ("adam", 0.1, 0.0), ("adamw", 0.1, 0.1 * 0.01)]
+)
+def test_a_variable_with_a_factor_is_trained_at_a_multiple_of_the_rate(name, step, decay):
+    config = Optimizer(name=name, momentum=0.0, weight_decay=0.01)
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        build_optimizer(config, PhaseRate(0.1)), initial_scale=1.0
+    )
+    variables = [keras.Variable([2.0, 4.0]) for _ in range(3)]
+    variables[1].rate_factor = 10.0
+    optimizer.build(variables)
+    optimizer.apply([tf.constant([3.0, 3.0])] * 3, variables)
+    for variable, factor in zip(variables, (1.0, 10.0, 1.0), strict=True):
+        expected = np.array([2.0, 4.0]) * (1.0 - decay) - factor * step
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
+
+
 @given(
     st.lists(st.sampled_from([0.5, 0.4, 0.3, 0.2]), min_size=1, max_size=14),
     st.integers(min_value=1, max_value=3),
@@ -249,11 +267,12 @@ def test_history_reads_back_exactly(tmp_path):
 
 
 def test_changes_name_the_leaves():
-    before = {"a": {"b": 1, "c": 2}, "d": [1, 2], "gone": 0}
-    now = {"a": {"b": 1, "c": 3}, "d": [1, 3], "new": 0}
-    assert list(changes(before, now)) == [
+    before = {"a": {"b": 1, "c": 2}, "d": [1, 2], "e": [{"f": 1}, {"f": 2}], "gone": 0}
+    now = {"a": {"b": 1, "c": 3}, "d": [1, 3], "e": [{"f": 1}, {"f": 3}], "new": 0}
+    assert list(map(str, changes(before, now))) == [
         "a.c: 2 -> 3",
         "d: [1, 2] -> [1, 3]",
+        "e.1.f: 2 -> 3",
         "gone: 0 -> None",
         "new: None -> 0",
     ]

@@ -163,8 +163,10 @@ def experiment(**changes):
     return parse_experiment(values, "test")
 
 
-def tiny_train(run, *, resume=False, data=None, settings=None, console=None, detector=None):
-    def calibrate(path, records):
+def tiny_train(
+    run, *, resume=False, force=False, data=None, settings=None, console=None, detector=None
+):
+    def calibrate(path, records, progress):
         Path(path, "calibration.json").write_text("{}")
 
     keras.utils.clear_session()  # Names of layers, which weights files hold, begin anew.
@@ -180,6 +182,7 @@ def tiny_train(run, *, resume=False, data=None, settings=None, console=None, det
             Path("records"),
             run,
             resume=resume,
+            force=force,
             console=console or Console(stderr=True),
         )
 
