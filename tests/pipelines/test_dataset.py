@@ -10,31 +10,30 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from dataset_samples import (
+    BATCH,
+    PLAIN,
+    SIZE,
+    joined,
+    numbers_of,
+    order,
+    read,
+    sample,
+    write_folder,
+)
 from PIL import Image
 
 from pipelines.bad_records import naming_bad_records
 from pipelines.dataset import evaluation_batches, training_batches
 from pipelines.errors import DatasetError
-from pipelines.records.manifest import (
-    Manifest,
-    ShardInfo,
-    load_manifest,
-    save_manifest,
-    shard_name,
-)
-from pipelines.records.schema import FaceRecord
-from pipelines.records.writer import ShardWriter
-from pipelines.settings import AugmentSettings, BatchSettings
+from pipelines.records.manifest import Manifest, ShardInfo, load_manifest
+from pipelines.settings import AugmentSettings
 
-SIZE = 16
-BATCH = 8
-PLAIN = BatchSettings(image_size=SIZE, batch_size=BATCH, shuffle_buffer=20)
 # label, domain -> numbers of the records
 GROUPS = {
     (0, "a"): range(30),
@@ -44,46 +43,6 @@ GROUPS = {
 }
 GROUP_OF = {number: group for group, numbers in GROUPS.items() for number in numbers}
 LABELLED = sorted(number for number, (label, _) in GROUP_OF.items() if label >= 0)
-
-
-def picture(number, size=SIZE, image_format="jpeg"):
-    file = io.BytesIO()
-    options = {"quality": 95, "subsampling": 0} if image_format == "jpeg" else {}
-    Image.new("RGB", (size, size), (number,) * 3).save(file, image_format, **options)
-    return file.getvalue()
-
-
-def sample(number, label=0, domain="a", encoded=None, size=SIZE, image_format="jpeg"):
-    encoded = encoded or picture(number, size, image_format)
-    return FaceRecord(
-        encoded=encoded,
-        format=image_format,
-        height=size,
-        width=size,
-        sha256=hashlib.sha256(encoded).hexdigest(),
-        label=label,
-        domain=domain,
-        path=f"{number:03}.jpg",
-        video=f"video{number // 10}",
-        source_format="jpeg",
-        source_bytes=len(encoded),
-        source_width=size,
-        source_height=size,
-    )
-
-
-def write_folder(folder, shards, split="train"):
-    """Writes one shard for each list of records, and the manifest."""
-    infos = []
-    for index, records in enumerate(shards):
-        with ShardWriter(folder / shard_name(split, index, len(shards)), split) as writer:
-            for record in records:
-                writer.write(record)
-        infos.append(writer.info)
-    domains = tuple(sorted({record.domain for records in shards for record in records}))
-    manifest = Manifest(name="sample", settings={}, shards=tuple(infos), domains=domains)
-    save_manifest(folder, manifest)
-    return load_manifest(folder)
 
 
 @pytest.fixture(scope="module")
@@ -97,28 +56,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def manifest(folder):
     return load_manifest(folder)
-
-
-def numbers_of(images):
-    return images.numpy()[:, 0, 0, 0].tolist()
-
-
-def read(batches, steps):
-    """Returns the first batches: record numbers, images and targets, one entry a batch."""
-    found = [(numbers_of(x), x.numpy(), y) for x, y in batches.dataset.take(steps)]
-    return [list(column) for column in zip(*found, strict=True)]
-
-
-def joined(batches):
-    return [number for batch in batches for number in batch]
-
-
-def order(folder, manifest, settings=PLAIN, epochs=1, **options):
-    """Returns the record numbers of whole epochs, one list an epoch."""
-    batches = training_batches(folder, manifest, settings, **options)
-    steps = batches.steps_per_epoch
-    per_batch = read(batches, epochs * steps)[0]
-    return [joined(per_batch[e * steps : (e + 1) * steps]) for e in range(epochs)]
 
 
 def test_every_epoch_holds_every_record_once_in_a_new_order(folder, manifest):
@@ -364,77 +301,6 @@ def test_evaluation_keeps_record_order_and_tells_where_records_came_from(folder,
     assert numbers == [*GROUP_OF]
     assert paths == [f"{number:03}.jpg".encode() for number in numbers]
     assert videos == [f"video{number // 10}".encode() for number in numbers]
-
-
-def damaged_folder(path, damage):
-    """A sound folder of two shards, the second of which is then damaged."""
-    manifest = write_folder(
-        path, [[sample(n) for n in range(9)], [sample(n) for n in range(9, 20)]]
-    )
-    shard = path / manifest.shards[1].file
-    with tf.io.TFRecordWriter(str(path / "edited")) as writer:
-        for record in damage(list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())):
-            writer.write(record)
-    (path / "edited").replace(shard)
-    return manifest
-
-
-def edited(serialized, key, value):
-    example = tf.train.Example.FromString(serialized)
-    feature = example.features.feature[key]
-    values = feature.bytes_list.value if isinstance(value, bytes) else feature.int64_list.value
-    values[:] = [value]
-    return example.SerializeToString()
-
-
-FAULTS = {
-    "a lost record": lambda records: records[:-1],
-    "a record too many": lambda records: [*records, records[0]],
-    "an empty shard": lambda _: [],
-    "a picture that is none": lambda records: [
-        *records[:4], edited(records[4], "image/encoded", b"\xff\xd8\xff no"), *records[5:]
-    ],
-    "a forged size": lambda records: [
-        *records[:4], edited(records[4], "image/encoded", picture(7, 18)), *records[5:]
-    ],
-    "a label that is none": lambda records: [
-        *records[:4], edited(records[4], "image/class/label", 2), *records[5:]
-    ],
-    "an unknown domain": lambda records: [
-        *records[:4], edited(records[4], "media/domain", b"x"), *records[5:]
-    ],
-    "no example": lambda records: [*records[:4], b"rubbish", *records[5:]],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_damaged_records_stop_both_kinds_of_reading(tmp_path, fault):
-    manifest = damaged_folder(tmp_path, FAULTS[fault])
-    settings = replace(PLAIN, batch_size=4)
-    for batches in (
-        training_batches(tmp_path, manifest, settings),
-        evaluation_batches(tmp_path, manifest, "train", SIZE, 4),
-    ):
-        with pytest.raises(tf.errors.OpError):
-            read(batches, batches.steps_per_epoch + 1)
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_damaged_records_are_named(tmp_path, fault):
-    manifest = damaged_folder(tmp_path, FAULTS[fault])
-    with pytest.raises(DatasetError, match=manifest.shards[1].file), naming_bad_records(tmp_path):
-        read(evaluation_batches(tmp_path, manifest, "train", SIZE, 4), 10)
-
-
-def test_a_filter_notices_lost_records_too(tmp_path):
-    manifest = write_folder(tmp_path, [[sample(n, n % 2) for n in range(10)]])
-    shard = Path(tmp_path, manifest.shards[0].file)
-    records = list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
-    with tf.io.TFRecordWriter(str(shard)) as writer:
-        for record in [*records[:4], edited(records[4], "image/class/label", 1), *records[5:]]:
-            writer.write(record)
-    with pytest.raises(tf.errors.OpError, match="expected to contain 5"):
-        order(tmp_path, manifest, replace(PLAIN, labels="real"), epochs=1)
 
 
 def test_errors_that_are_not_the_datas_pass_unchanged(folder):

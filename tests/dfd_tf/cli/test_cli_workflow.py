@@ -9,42 +9,13 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from workflow_samples import ONE_DETECTOR, picture_width, predict, real_records
 
 from dfd_tf.cli.main import run
-from dfd_tf.evaluation.evaluate_run import warnings_of
-from dfd_tf.inference.predictor import Predictor, load_predictor
-from pipelines.records.manifest import load_manifest
-from pipelines.records.shards import iter_records
-from pipelines.sources.synthetic_portraits import render_face, render_portrait_pair
+from dfd_tf.inference.predictor import Predictor
+from pipelines.sources.synthetic_portraits import render_face
 
-ONE_DETECTOR = pytest.mark.parametrize("tiny_run", ["residual_ae"], indirect=True)
 """For what does not depend on the detector."""
-
-
-@pytest.fixture(scope="module")
-def mixed_files(tmp_path_factory):
-    """A folder with two good files, a broken one, one without a face and one that is no medium."""
-    folder = tmp_path_factory.mktemp("mixed")
-    Image.fromarray(render_face(9, 1, 0, 256).pixels).save(folder / "a good.jpg", quality=92)
-    Image.fromarray(render_portrait_pair(9, 2, 3, 0, 256)[0]).save(folder / "b_pair.png")
-    whole = (folder / "a good.jpg").read_bytes()
-    (folder / "c_cut.jpg").write_bytes(whole[: len(whole) // 2])
-    Image.fromarray(np.full((200, 200, 3), 90, np.uint8)).save(folder / "d_grey.png")
-    (folder / "e_notes.txt").write_text("no picture")
-    return folder
-
-
-def predict(arguments, capsys):
-    """Runs predict and returns its exit code, its JSON lines and its stderr."""
-    capsys.readouterr()
-    code = run(["predict", *map(str, arguments), "--format", "jsonl"])
-    output = capsys.readouterr()
-    return code, [json.loads(line) for line in output.out.splitlines()], output.err
-
-
-def picture_width(path):
-    with Image.open(path) as picture:
-        return picture.width
 
 
 def test_inspect_shows_counts_and_draws_a_sheet(tiny_records, capsys, tmp_path):
@@ -246,36 +217,6 @@ def test_a_video_cut_short_fails_under_strict(tiny_run, tmp_path, capsys):
     assert "truncated: frames_read " in error.splitlines()[-1]
 
 
-def test_calibrate_again_gives_the_same_bytes(tiny_run, tmp_path, capsys):
-    copy = tmp_path / tiny_run.name  # the picture's title names it
-    shutil.copytree(tiny_run, copy)
-    before = (copy / "calibration.json").read_bytes()
-    (copy / "calibration.json").unlink()
-    assert run(["calibrate", str(copy), "--format", "json"]) == 0
-    assert (copy / "calibration.json").read_bytes() == before
-    assert (copy / "calibration.png").read_bytes() == (tiny_run / "calibration.png").read_bytes()
-    printed = json.loads(capsys.readouterr().out)
-    assert [point["name"] for point in printed["thresholds"][:2]] == ["sensitive", "balanced"]
-    stored = json.loads(before)
-    assert printed == {key: value for key, value in stored.items() if "_scores" not in key}
-    assert stored["num_fake"] == len(stored["fake_scores"]) > 0
-
-
-@ONE_DETECTOR
-def test_calibrate_shows_operating_points_and_the_maps_it_compared(tiny_run, tmp_path, capsys):
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_run, copy)
-    capsys.readouterr()
-    assert run(["calibrate", str(copy)]) == 0
-    shown = capsys.readouterr().out
-    for words in ("sensitive", "balanced", "optimal", "real below", "promised miss", "isotonic"):
-        assert words in shown
-    assert shown.count("chosen") == 1
-    assert "expected calibration error: " in shown
-    assert "cross-fitted " in shown
-    assert picture_width(copy / "calibration.png") > 900
-
-
 def test_evaluate_writes_figures_and_plots(tiny_run, tmp_path, capsys):
     copy = tmp_path / tiny_run.name
     shutil.copytree(tiny_run, copy)
@@ -291,20 +232,6 @@ def test_evaluate_writes_figures_and_plots(tiny_run, tmp_path, capsys):
     for name in ("roc", "precision_recall", "histogram", "confusion", "reliability"):
         assert picture_width(folder / f"image_{name}.png") > 300
     assert picture_width(folder / "cases.png") > 300
-
-
-def real_records(folder, split, seed, extra=()):
-    """Records of one split: real faces alone, stills without a known person."""
-    source = folder / "source" / split / "real"
-    source.mkdir(parents=True)
-    for number in range(12):
-        Image.fromarray(render_face(seed, number, 0, 96).pixels).save(source / f"{number:02}.png")
-    for path in extra:
-        shutil.copy(path, source)
-    arguments = [str(folder / "source"), "--faces", "none", "--size", "48", "--splits", "keep"]
-    out = folder / "records"
-    assert run(["prepare", *arguments, "--out", str(out), "--workers", "1"]) in (0, 3)
-    return out
 
 
 def test_evaluate_on_real_images_alone(tiny_run, tmp_path, capsys):
@@ -327,37 +254,6 @@ def test_evaluate_on_real_images_alone(tiny_run, tmp_path, capsys):
     assert picture_width(folder / "cases.png") > 300
     assert run(arguments) == 0
     assert "undefined" in capsys.readouterr().out
-
-
-@ONE_DETECTOR
-def test_f09_calibration_on_test_images_is_refused(tiny_run, tiny_records, tmp_path, capsys):
-    media = next(tiny_records.glob("media/*/"))
-    (shard,) = load_manifest(tiny_records).split_shards("test")
-    (path, *_) = [r.path for r in iter_records(tiny_records / shard.file) if r.label == 0]
-    records = real_records(tmp_path, "val", 78, [media / path])
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_run, copy)
-    before = (copy / "calibration.json").read_bytes()
-    assert run(["calibrate", str(copy), "--data", str(records)]) == 2
-    assert "1 of its val images are in the train or test split" in capsys.readouterr().err
-    assert (copy / "calibration.json").read_bytes() == before
-
-
-@ONE_DETECTOR
-def test_calibrate_on_other_records_of_real_images_alone(tiny_run, tmp_path, capsys):
-    records = real_records(tmp_path, "val", 79)
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_run, copy)
-    capsys.readouterr()
-    arguments = ["calibrate", str(copy), "--data", str(records), "--force"]
-    assert run([*arguments, "--format", "json"]) == 0
-    output = capsys.readouterr()
-    assert [point["name"] for point in json.loads(output.out)["thresholds"]] == ["sensitive"]
-    assert "needs 19 real validation images, found 12" in " ".join(output.err.split())
-    values = json.loads((copy / "calibration.json").read_text())
-    assert (values["num_real"], values["num_real_clusters"], values["num_fake"]) == (12, 12, 0)
-    assert values["probability"] is None
-    assert picture_width(copy / "calibration.png") < 900  # scores alone, no reliability
 
 
 @ONE_DETECTOR
@@ -386,74 +282,10 @@ def test_e17_swapped_weights_are_refused(tiny_run, tmp_path, mixed_files, capsys
     assert "sha256" in capsys.readouterr().err
 
 
-def test_e18_calibration_of_another_model_is_refused(tiny_run, tmp_path, mixed_files, capsys):
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_run, copy)
-    path = copy / "calibration.json"
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps(values | {"weights_sha256": "0" * 64}))
-    assert run(["predict", str(copy), str(mixed_files / "a good.jpg")]) == 5
-    assert "belongs to other weights" in capsys.readouterr().err
-    # What the message advises must work.
-    assert run(["calibrate", str(copy)]) == 0
-    assert json.loads(path.read_text()) == values
-
-
-@ONE_DETECTOR
-def test_calibration_on_noise_is_flagged_wherever_it_is_used(
-    tiny_run, tiny_records, mixed_files, tmp_path, capsys
-):
-    generator = np.random.default_rng(2)
-    for label in ("real", "fake"):
-        (tmp_path / "source" / "val" / label).mkdir(parents=True)
-    for number in range(12):
-        noise = generator.integers(0, 256, (96, 96, 3), np.uint8)
-        face = render_face(80, number, 0, 96).pixels
-        for label, pixels in (("real", face), ("fake", noise)):
-            path = tmp_path / "source" / "val" / label / f"{number:02}.png"
-            Image.fromarray(pixels).save(path)
-    arguments = ["--faces", "none", "--size", "48", "--splits", "keep", "--workers", "1"]
-    records = tmp_path / "records"
-    assert run(["prepare", str(tmp_path / "source"), *arguments, "--out", str(records)]) == 0
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_run, copy)
-    capsys.readouterr()
-    assert run(["calibrate", str(copy), "--data", str(records), "--force"]) == 0
-    flag = "12 of 12 fake images looked at are noise or one colour"
-    assert flag in capsys.readouterr().err
-    caveats = json.loads((copy / "calibration.json").read_text())["caveats"]
-    assert any(flag in caveat for caveat in caveats)
-    _, (row,), error = predict([copy, mixed_files / "a good.jpg"], capsys)
-    assert flag in row["caveats"]
-    assert flag in error
-    manifest = load_manifest(tiny_records)
-    reported = warnings_of(load_predictor(str(copy)), tiny_records, manifest, "test")
-    assert any(flag in warning for warning in reported)
-
-
 def test_doctor_reports_as_json(capsys):
     assert run(["doctor", "--format", "json"]) == 0
     checks = json.loads(capsys.readouterr().out)
     assert {check["area"] for check in checks} >= {"machine", "packages", "tensorflow", "faces"}
-
-
-def test_an_operating_point_too_strict_for_the_data_leaves_scores(
-    tiny_run, mixed_files, tmp_path, capsys
-):
-    """Twenty real validation images cannot promise 1 %: scores stay, verdicts do not."""
-    copy = tmp_path / tiny_run.name
-    shutil.copytree(tiny_run, copy)
-    assert run(["evaluate", str(copy), "--format", "json", "--operating-point", "strict"]) == 0
-    output = capsys.readouterr()
-    assert "strict was not set" in output.err
-    (figures,) = json.loads(output.out)
-    assert figures["levels"]["image"]["ranking"]["auc"]["value"] is not None
-    code = run(["predict", str(copy), str(mixed_files / "a good.jpg"), "--format", "jsonl",
-                "--operating-point", "strict"])  # fmt: skip
-    row = json.loads(capsys.readouterr().out)
-    assert code == 0
-    assert row["score"] is not None
-    assert row["label"] is row["promised_fpr"] is None
 
 
 def test_evaluate_names_an_empty_split_before_it_starts(tiny_run, tmp_path, capsys):
