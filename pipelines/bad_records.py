@@ -80,8 +80,9 @@ def naming_bad_records(folder: Path, skipped: Sequence[BadRecord] = ()) -> Itera
         for bad in bad_records(folder, manifest, check=_decoder_fault):
             if bad not in skipped:
                 raise DatasetError(
-                    f"{bad.describe(folder)}; run `dfd-tf prepare` again, or let"
-                    " data.on_bad_record=skip leave out a few such records"
+                    f"{bad.describe(folder)}; run `dfd-tf prepare` again, or leave out a few such"
+                    " records: `train --on-bad-record skip`, with --resume --force in a run that"
+                    " has begun"
                 ) from None
         raise
 

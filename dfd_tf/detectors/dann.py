@@ -140,7 +140,7 @@ class DomainAdversarialDetector(BackboneDetector):
         self.reversal.strength.assign(self.peak_lambda * strength_at(progress))
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
-        distance = ops.sqrt(ops.maximum(self.divergence, 0.0))
+        distance = ops.sqrt(self.divergence)
         features, watched = self.fork(
             self._features(images, training), limit=self.reversal.strength * distance
         )
@@ -208,7 +208,9 @@ class DomainAdversarialDetector(BackboneDetector):
     def _follow_divergence(self, domain_loss: Any) -> None:
         # Keras's loss objects divide by the replicas, because gradients are summed over them.
         domain_loss = domain_loss * self.distribute_strategy.num_replicas_in_sync
-        divergence = 1.0 - ops.stop_gradient(domain_loss) / math.log(max(2, self.num_domains))
+        # One bad step, far above chance, must not keep the adversary away for many good ones.
+        chance = math.log(max(2, self.num_domains))
+        divergence = ops.maximum(1.0 - ops.stop_gradient(domain_loss) / chance, 0.0)
         momentum = _DIVERGENCE_MOMENTUM
         self.divergence.assign(momentum * self.divergence + (1.0 - momentum) * divergence)
 

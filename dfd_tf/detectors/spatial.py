@@ -106,7 +106,9 @@ class SpatialDetector(BackboneDetector):
         loss = self._cross_entropy(labels, y_pred["label"][:, None], sample_weight=weights)
         if "changed" not in y or not self.location_weight:
             return loss
-        return loss + self.location_weight * mean_location_loss(y_pred["locations"], y["changed"])
+        # Gradients are summed over the replicas; Keras's loss objects have divided already.
+        weight = self.location_weight / self.distribute_strategy.num_replicas_in_sync
+        return loss + weight * mean_location_loss(y_pred["locations"], y["changed"])
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         labels, weights = labels_and_weights(y)

@@ -18,7 +18,7 @@ class GradientFork(layers.Layer):
     """Returns its inputs twice; shortens the gradient that comes back through the second branch.
 
     The gradient of the inputs is `first + second * min(1, limit * |first| / |second|)`. The lengths
-    are Euclidean, over the whole batch.
+    are Euclidean, over the whole batch (of a replica, where there are several).
 
     Call arguments:
         inputs: Tensor of any shape and float dtype.

@@ -14,7 +14,7 @@ from dfd_tf.detectors.base import Detector
 from dfd_tf.training.model_state import misfit
 from dfd_tf.training.resume_checks import Change, listed
 from dfd_tf.training.state_file import StateFile, write_state_file
-from dfd_tf.training.state_keeper import state_path
+from dfd_tf.training.state_keeper import state_path, state_paths
 from pipelines.errors import InputError
 
 _RATE = ("training.schedule", "learning_rate")
@@ -109,6 +109,9 @@ def adopted_state(
 ) -> StateFile:
     """Puts an adapted state in the place of the one it was made of, so that a resume finds it.
 
+    It begins its epoch anew, so other states of that epoch would pass for newer ones: they go, the
+    newest last. Until that is done, the run is what it was.
+
     Args:
         directory: The run.
         old: The newest state of the run.
@@ -124,8 +127,9 @@ def adopted_state(
     adopted = replace(new, meta={**new.meta, **identity})
     before, now = state_path(directory, old), state_path(directory, adopted)
     write_state_file(now, adopted)
-    if before != now:
-        before.unlink()
+    for path in reversed(state_paths(directory)):
+        if now.name < path.name <= before.name:
+            path.unlink()
     return adopted
 
 

@@ -9,6 +9,8 @@ from pipelines.errors import InputError
 _FREE_KEYS = frozenset({"training.strategy", "training.threads", "training.checkpoint_steps"})
 """Settings that change no rule of the training; what they change is told as a difference of the
 machine."""
+_SKIPPED = "records.skipped"
+"""Which records of the same dataset are left out: a setting's doing (`data.on_bad_record`)."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ def check_resume(
         stored: `config`, `records` and `machine` of the state.
         present: The same of this process.
         warn: Told when the machine differs: training goes on, but not bit for bit.
-        force: Let the configuration differ.
+        force: Let the configuration differ, and the records left out.
 
     Returns:
-        What changed in the configuration; empty without `force`.
+        What changed of these; empty without `force`.
 
     Raises:
         InputError: Configuration (without `force`), detector, dataset or precision changed; all
@@ -67,11 +69,15 @@ def check_resume(
             f"{other[0]}: a state of one detector cannot be continued as another, not even with "
             "--force; start a new run in another directory"
         )
-    if records := list(changes(stored["records"], present["records"], "records.")):
+    records = list(changes(stored["records"], present["records"], "records."))
+    only_skipped = all(change.key == _SKIPPED for change in records)
+    if records and not (force and only_skipped):
+        remedy = "Add --force" if only_skipped else "Give --data the same records"
         raise InputError(
-            f"the dataset changed since the run began: {listed(records)}. Give --data the same "
-            "records to go on with --resume, or start a new run in another directory"
+            f"the dataset changed since the run began: {listed(records)}. {remedy} to go on with "
+            "--resume, or start a new run in another directory"
         )
+    config += records
     machine = list(changes(stored["machine"], present["machine"]))
     if any(change.key == "precision" for change in machine):
         raise InputError(

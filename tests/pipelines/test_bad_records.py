@@ -256,7 +256,7 @@ def test_a_picture_only_the_batches_decoder_refuses_is_named_and_left_out(tmp_pa
     save_manifest(folder, replace(manifest, shards=tuple(shards)))
     manifest = load_manifest(folder)
     with (
-        pytest.raises(DatasetError, match=f"{shard.name}: record 1 at .*on_bad_record=skip"),
+        pytest.raises(DatasetError, match=f"{shard.name}: record 1 at .*on-bad-record skip"),
         naming_bad_records(folder),
     ):
         read(evaluation_batches(folder, manifest, "val", SIDE, 2))

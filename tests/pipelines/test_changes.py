@@ -36,6 +36,16 @@ def test_pixels_are_changed_from_five_grey_levels_in_any_channel():
     np.testing.assert_array_equal(changed_pixels(real, fake), expected)
 
 
+def test_of_a_fake_that_hardly_differs_nobody_says_where():
+    real = np.zeros((3, 20, 20, 3), np.float32)
+    fake = real.copy()
+    fake[1, :2, :2] = 1  # 4 of 400 pixels: one in a hundred
+    fake[2, 0, :3] = 1
+    masks = changed_pixels(real, fake).numpy()
+    assert np.all(masks[[0, 2]] == -1)
+    assert masks[1].sum() == 4
+
+
 def test_cells_hold_shares_and_keep_what_is_unknown():
     masks = np.zeros((2, 2 * CELLS, 2 * CELLS, 1), np.float32)
     masks[0, :2, :2] = 1

@@ -132,10 +132,9 @@ def test_a_batch_without_labels_leaves_the_features_alone():
     assert all(np.any(gradient) for gradient in head)
 
 
-@pytest.mark.parametrize("divergence", [0.0, -0.3])
-def test_an_adversary_at_chance_or_below_moves_the_features_no_further(divergence):
+def test_an_adversary_at_chance_moves_the_features_no_further():
     detector = build()
-    detector.divergence.assign(divergence)
+    detector.divergence.assign(0.0)
     detector.reversal.strength.assign(1.0)
 
     def both(outputs, targets):
@@ -148,17 +147,18 @@ def test_an_adversary_at_chance_or_below_moves_the_features_no_further(divergenc
 
 
 def test_divergence_follows_the_domain_loss_from_that_of_chance_to_none():
+    # Below chance, the last one, is a divergence of 0: one bad step outweighs no good ones.
     detector = build()
     images, targets = batch()
     expected = 0.0
-    for certainty in (0.0, 3.0, 50.0, -2.0):
+    for certainty in (0.0, 3.0, 50.0, -20.0):
         logits = certainty * np.eye(NUM_DOMAINS, dtype="float32")[targets["domain"]]
         outputs = {"label": tf.zeros(8), "domain": logits}
         detector.compute_loss(images, targets, outputs, training=False)
         assert float(detector.divergence) == pytest.approx(expected, abs=1e-6)
         detector.compute_loss(images, targets, outputs, training=True)
         entropy = math.log(math.exp(certainty) + NUM_DOMAINS - 1) - certainty
-        expected = 0.9 * expected + 0.1 * (1 - entropy / math.log(NUM_DOMAINS))
+        expected = 0.9 * expected + 0.1 * max(0.0, 1 - entropy / math.log(NUM_DOMAINS))
         assert float(detector.divergence) == pytest.approx(expected, abs=1e-6)
 
 

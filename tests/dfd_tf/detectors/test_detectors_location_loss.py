@@ -1,5 +1,10 @@
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
+import pytest
 
 from dfd_tf.detectors.location_loss import location_losses, mean_location_loss
 from dfd_tf.detectors.spatial import SpatialDetector
@@ -84,3 +89,44 @@ def test_no_weight_no_loss_and_no_figure():
     np.testing.assert_allclose(detector.compute_loss(images, targets, predicted), without)
     detector.compute_metrics(images, targets, predicted)
     assert np.isnan(detector.family_losses.result()["loss_locations"])
+
+
+REPLICAS = """
+import json, sys
+import keras
+import numpy as np
+import tensorflow as tf
+from dfd_tf.detectors.spatial import SpatialDetector
+
+number = int(sys.argv[1])
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * number
+)
+names = [f"CPU:{index}" for index in range(number)]
+random = np.random.default_rng(0)
+images = random.uniform(size=(8, 32, 32, 3)).astype("float32")
+targets = {
+    "label": np.array([0, 1] * 4),
+    "domain": np.zeros(8, int),
+    "changed": random.uniform(size=(8, 32, 32)).astype("float32"),
+}
+with tf.distribute.MirroredStrategy(names).scope():
+    keras.utils.set_random_seed(0)
+    detector = SpatialDetector(image_size=32, backbone="resnet32", weights="none", dropout=0.0)
+    detector.backbone.trainable = False
+    detector.compile(optimizer=keras.optimizers.SGD(1.0))
+before = detector.head.kernel.numpy()
+data = tf.data.Dataset.from_tensor_slices((images, targets)).batch(8)
+loss = detector.fit(data, verbose=0).history["loss"][0]
+print(json.dumps([loss, *(detector.head.kernel.numpy() - before)[:, 0].tolist()]))
+"""
+
+
+def test_two_replicas_take_the_step_of_one():
+    steps = []
+    for number in (1, 2):
+        command = [sys.executable, "-c", REPLICAS, str(number)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        steps.append(json.loads(output.splitlines()[-1]))
+    assert np.linalg.norm(steps[0][1:]) > 1e-3
+    assert steps[1] == pytest.approx(steps[0], rel=1e-4, abs=1e-6)

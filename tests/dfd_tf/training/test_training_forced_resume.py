@@ -26,6 +26,7 @@ from dfd_tf.training.resume_checks import Change
 from dfd_tf.training.state_file import StateFile
 from dfd_tf.training.state_keeper import newest_state, state_paths
 from pipelines.errors import CheckpointError, InputError
+from pipelines.records.manifest import BadRecord
 
 HEAD = {**SETTINGS["detector"]["phases"][0], "early_stop_patience": None}
 
@@ -131,6 +132,44 @@ def test_killed_while_the_state_is_put_in_place(stopped, quiet):
     assert RunDirectory(stopped).read_model().caveats == ()
 
 
+@pytest.fixture
+def stopped_between_states(tmp_path, quiet):
+    """The same, both states it keeps being of one epoch."""
+    run = tmp_path / "run"
+    settings = one_phase(training__checkpoint_steps=2)
+    with at_step(STEPS + 5, raise_killed), pytest.raises(Killed):
+        tiny_train(run, settings=settings, console=quiet)
+    names = [path.name for path in state_paths(RunDirectory(run))]
+    assert names == ["00-00001-00000004.state", "00-00001-00000002.state"]
+    return run
+
+
+def test_no_older_state_of_the_epoch_outranks_the_adopted_one(stopped_between_states, quiet):
+    settings = one_phase(seed=3, training__checkpoint_steps=2)
+    with at_step(3, raise_killed), pytest.raises(Killed):
+        go_on(stopped_between_states, settings, quiet)
+    directory = RunDirectory(stopped_between_states)
+    names = [path.name for path in state_paths(directory)]
+    assert names == ["00-00001-00000002.state", "00-00001-00000000.state"]
+    assert newest_state(directory, pytest.fail).meta["config"]["seed"] == 3
+    tiny_train(stopped_between_states, resume=True, settings=settings, console=quiet)
+    assert len(directory.read_json(directory.provenance)["changed_settings"]) == 1
+
+
+def test_killed_while_older_states_are_removed_the_run_is_what_it_was(
+    stopped_between_states, quiet
+):
+    settings = one_phase(training__checkpoint_steps=2)
+    newest = state_paths(RunDirectory(stopped_between_states))[0]
+    patch = mock.patch.object(type(newest), "unlink", side_effect=Killed)
+    with patch, pytest.raises(Killed):
+        go_on(stopped_between_states, one_phase(seed=3, training__checkpoint_steps=2), quiet)
+    tiny_train(stopped_between_states, resume=True, settings=settings, console=quiet)
+    directory = RunDirectory(stopped_between_states)
+    assert directory.read_experiment() == settings
+    assert directory.read_model().caveats == ()
+
+
 def fingerprints_of_states(run):
     return {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
 
@@ -204,6 +243,16 @@ def test_another_detector_or_dataset_is_refused_even_so(stopped, quiet):
         go_on(stopped, other, quiet)
     with pytest.raises(InputError, match=r"records\.fingerprint"):
         go_on(stopped, one_phase(seed=1), quiet, data=tiny_data(fingerprint="0" * 64))
+
+
+def test_records_found_bad_on_the_way_can_be_left_out(stopped, quiet):
+    bad = BadRecord("a.tfrecord", 3, 99, "0|a", "cut short")
+    data = tiny_data(skipped=(bad,))
+    with pytest.raises(InputError, match=r"records\.skipped: \[\] -> \[\['a.tfrecord', 3\]\]"):
+        tiny_train(stopped, resume=True, settings=one_phase(), console=quiet, data=data)
+    directory, _ = go_on(stopped, one_phase(), quiet, data=data)
+    (caveat,) = directory.read_model().caveats
+    assert "records.skipped: [] -> [['a.tfrecord', 3]]" in caveat
 
 
 def test_another_selection_begins_the_search_for_the_best_anew(stopped, quiet):
