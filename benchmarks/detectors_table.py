@@ -97,6 +97,8 @@ def auc(run: Path, records: Path) -> str:
     if not report.is_file():
         dfd_tf("evaluate", str(run), "--data", str(records))
     found = json.loads(report.read_text())["levels"]["image"]["ranking"]["auc"]
+    if found["low"] is None:
+        return f"{found['value']:.3f}, no interval"
     chance = " *" if found["low"] <= 0.5 <= found["high"] else ""
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]{chance}"
 

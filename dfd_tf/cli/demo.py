@@ -24,7 +24,7 @@ RUN_COLUMNS = {
 )
 @click.option("--quick", is_flag=True, help="One epoch on few faces: shows the way, no figures.")
 def command(out: Path, quick: bool) -> None:
-    """Render faces, prepare, train one detector of each kind, calibrate, evaluate, predict.
+    """Render faces, prepare, audit, train detectors of two kinds, calibrate, evaluate, predict.
 
     Takes some minutes on two cores. Called again, it goes on where it was stopped.
     """
@@ -34,7 +34,7 @@ def command(out: Path, quick: bool) -> None:
     from dfd_tf.cli.console import figures_table, results_console, stderr
 
     records = out / "records"
-    _say(stderr, "1/4", "rendering faces and preparing records")
+    _say(stderr, "1/4", "rendering faces, preparing and auditing records")
     _prepare(records, quick)
     rows: list[dict[str, Any]] = []
     for number, detector in enumerate(DETECTORS, 2):
@@ -47,10 +47,12 @@ def command(out: Path, quick: bool) -> None:
         _predict(out / "runs" / detector, new, out / f"predictions_{detector}.csv")
     console = results_console()
     console.print(figures_table("Test split, rendered faces", rows, RUN_COLUMNS))
+    report = out / "runs" / "spatial" / "reports" / "records" / "test" / "report.html"
     for place, what in (
-        (out / "runs" / "spatial" / "reports", "plots and metrics of each run (reports/)"),
+        (report, "everything about one evaluation; likewise for residual_ae"),
         (out / "predictions_spatial.csv", "predictions for the new files"),
         (records / "contact_sheet.png", "what the records hold"),
+        (records / "audit" / "audit.html", "whether figures on them mean anything"),
     ):
         console.print(f"{place}: {what}", highlight=False, soft_wrap=True)
     console.print(f"tensorboard --logdir {out / 'runs'}", highlight=False, soft_wrap=True)
@@ -63,12 +65,13 @@ def _say(console: Any, step: str, what: str) -> None:
 def _prepare(records: Path, quick: bool) -> None:
     from dfd_tf.cli.main import cli
 
-    identities = 24 if quick else 120
+    identities = 24 if quick else 140
     arguments = [f"synthetic:{identities}", "--out", str(records)]
     # Faces cut close at the size the demo trains on: the quickest way to a fair figure.
     arguments += ["--size", "64", "--margin", "0.05"]
     cli.main(["prepare", *arguments], prog_name="dfd-tf", standalone_mode=False)
-    cli.main(["inspect", str(records)], prog_name="dfd-tf", standalone_mode=False)
+    for check in ("inspect", "audit"):
+        cli.main([check, str(records)], prog_name="dfd-tf", standalone_mode=False)
 
 
 def _train_and_evaluate(

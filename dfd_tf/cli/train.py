@@ -1,5 +1,6 @@
 """`dfd-tf train`: from a configuration and a record folder to a run directory."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from dfd_tf.config.experiment import Experiment
+    from dfd_tf.config.run_directory import RunDirectory
 
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 
@@ -69,7 +71,10 @@ def command(
     if force and not resume:
         raise click.UsageError("--force goes with --resume")
     if force and (seeds is not None or leave_one_out):
-        raise click.UsageError("--force is for one run; resume the runs of the group one by one")
+        raise click.UsageError(
+            "--force is for one run; a group's settings are those of all its runs: train a new"
+            " group with the changed ones in another --run"
+        )
     from rich.markup import escape
 
     from dfd_tf.cli.tensorflow_start import start_tensorflow
@@ -80,7 +85,6 @@ def command(
     from dfd_tf.config.run_directory import RunDirectory
     from dfd_tf.config.run_group import read_group
     from dfd_tf.evaluation.audit_files import failed_audit
-    from dfd_tf.inference.calibration import parse_calibration
     from dfd_tf.training.run import train
     from pipelines.errors import InputError
 
@@ -109,20 +113,30 @@ def command(
         console=stderr,
         progress_bar=progress_bar,
     )
-    path = RunDirectory(folder).calibration
-    calibration = parse_calibration(path.read_text(), str(path))
+    _warn_of_calibration(RunDirectory(folder))
+    next_command = f"dfd-tf evaluate {shlex.quote(folder)}"
+    stderr.print(escape(f"run: {folder}"), highlight=False, soft_wrap=True)
+    stderr.print(escape(f"next: {next_command}"), highlight=False, soft_wrap=True)
+
+
+def _warn_of_calibration(run: "RunDirectory", prefix: str = "") -> None:
+    """Prints the caveats of a run's calibration and the operating points that were not set."""
+    from rich.markup import escape
+
+    from dfd_tf.cli.console import warn
+    from dfd_tf.inference.calibration import parse_calibration
+
+    calibration = parse_calibration(run.calibration.read_text(), str(run.calibration))
     for caveat in calibration.caveats:
-        warn(escape(caveat))
+        warn(escape(f"{prefix}{caveat}"))
     for name, reason in calibration.missing.items():
-        warn(f"operating point {name} was not set: {reason}")
-    stderr.print(f"run: {folder}", highlight=False, soft_wrap=True)
-    stderr.print(f"next: dfd-tf evaluate {folder}", highlight=False, soft_wrap=True)
+        warn(escape(f"{prefix}operating point {name} was not set: {reason}"))
 
 
 def _train_group(
     experiment: "Experiment", data: Path, folder: str, seeds: int | None, resume: bool
 ) -> None:
-    """Trains a group of runs and prints what their epochs were selected by."""
+    """Trains a group of runs; prints what to know of each, and what chose its epoch."""
     from rich.markup import escape
 
     from dfd_tf.cli.console import (
@@ -132,12 +146,17 @@ def _train_group(
         results_console,
         stderr,
     )
+    from dfd_tf.config.run_directory import RunDirectory
     from dfd_tf.config.run_group import SEEDS
     from dfd_tf.evaluation.group_evaluation import spread
     from dfd_tf.training.groups import plan_group, train_group, validation_figures
 
     group = plan_group(experiment, data, seeds)
     train_group(group, data, folder, resume=resume, console=stderr, progress_bar=progress_bar)
+    for member in group.members:
+        _warn_of_calibration(
+            RunDirectory(RunDirectory(folder).path / member.name), f"{member.name}: "
+        )
     rows = validation_figures(group, folder)
     over_all = spread([row["value"] for row in rows])
     # Without another domain each time the validation images differ: no spread to speak of.
@@ -149,7 +168,8 @@ def _train_group(
     results_console().print(table)
     stderr.print(
         escape(
-            f"validation figures chose the epochs and are too good; next: dfd-tf evaluate {folder}"
+            "validation figures chose the epochs and are too good; next: dfd-tf evaluate "
+            + shlex.quote(folder)
         ),
         highlight=False,
         soft_wrap=True,

@@ -10,6 +10,7 @@ from typing import Literal
 from etils import epath
 from pydantic import NonNegativeInt, ValidationError
 
+from dfd_tf.config.changes import Change, listed, setting_changes
 from dfd_tf.config.experiment import Experiment
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.config.schema import Schema
@@ -84,6 +85,33 @@ def leave_one_out_group(
         records_fingerprint=fingerprint,
         members=tuple(members),
     )
+
+
+def experiment_changes(before: Experiment, now: Experiment) -> list[Change]:
+    """Returns how two experiments differ, but for `FREE_SETTINGS`."""
+    return setting_changes(before.model_dump(mode="json"), now.model_dump(mode="json"))
+
+
+def check_members(path: str | epath.Path, group: RunGroup) -> None:
+    """Refuses members that have begun and were not trained as the group plans it.
+
+    Raises:
+        InputError: Names each such member, and what differs.
+    """
+    odd: list[str] = []
+    for member in group.members:
+        run = RunDirectory(RunDirectory(path).path / member.name)
+        if run.config.is_file():
+            planned = member.experiment(group.experiment)
+            trained = run.read_experiment()
+            if found := experiment_changes(planned, trained):
+                odd.append(f"{member.name} ({listed(found)})")
+    if odd:
+        raise InputError(
+            f"{RunDirectory(path)}: not as planned: {', '.join(odd)}; the runs of a group share"
+            " their settings: train a new group with those you want in another --run, or evaluate"
+            " these runs one by one"
+        )
 
 
 def read_group(path: str | epath.Path) -> RunGroup | None:

@@ -13,7 +13,7 @@ from typing import Any
 from etils import epath
 
 from dfd_tf.config.run_directory import RunDirectory
-from dfd_tf.config.run_group import LEAVE_ONE_OUT, RunGroup
+from dfd_tf.config.run_group import LEAVE_ONE_OUT, RunGroup, check_members
 from dfd_tf.evaluation.comparison_plots import ForestRow, forest_plot
 from dfd_tf.evaluation.cross_dataset import summary
 from dfd_tf.evaluation.evaluate import Metric
@@ -84,10 +84,11 @@ def evaluate_group(
         Content of `reports/<kind>_<split>.json`, and the files written for the group.
 
     Raises:
-        InputError: A member is not trained yet, or a leave-one-domain-out group is to be judged on
-            other records than its own.
+        InputError: A member is not trained yet or was trained otherwise than planned, or a
+            leave-one-domain-out group is to be judged on other records than its own.
         DatasetError: Records are damaged.
     """
+    check_members(folder, group)
     members = []
     for member in group.members:
         predictor = load_predictor(str(RunDirectory(folder).path / member.name))

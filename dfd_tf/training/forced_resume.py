@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dfd_tf.config.changes import Change, listed
 from dfd_tf.config.experiment import Experiment
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.detectors.base import Detector
 from dfd_tf.training.model_state import misfit
-from dfd_tf.training.resume_checks import Change, listed
 from dfd_tf.training.state_file import StateFile, write_state_file
 from dfd_tf.training.state_keeper import state_path, state_paths
 from pipelines.errors import InputError

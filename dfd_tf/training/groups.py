@@ -7,15 +7,19 @@ import keras
 from rich.console import Console
 from rich.markup import escape
 
+from dfd_tf.config.changes import listed
 from dfd_tf.config.experiment import Experiment
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.config.run_group import (
     RunGroup,
+    check_members,
+    experiment_changes,
     leave_one_out_group,
     read_group,
     seed_group,
     write_group,
 )
+from dfd_tf.detectors.registry import detector_class
 from dfd_tf.training.run import ProgressBar, train
 from pipelines.errors import InputError
 from pipelines.records.verification import verify_records
@@ -30,14 +34,22 @@ def plan_group(experiment: Experiment, records: Path, num_seeds: int | None) -> 
         num_seeds: Trainings with other seeds; None: leave out domains.
 
     Raises:
-        InputError: There are too few domains.
+        InputError: There are too few domains, for groups or for this detector.
         DatasetError: The records are damaged.
     """
     manifest = verify_records(records, deep=False)
     if num_seeds is not None:
         return seed_group(experiment, manifest.fingerprint(), num_seeds)
     domains = experiment.data.used_domains(manifest.domains)
-    return leave_one_out_group(experiment, manifest.fingerprint(), domains)
+    group = leave_one_out_group(experiment, manifest.fingerprint(), domains)
+    name = experiment.detector.name
+    if detector_class(name).needs_domains and len(domains) < 3:
+        raise InputError(
+            f"{records}: {name} is trained against domains, so --leave-one-domain-out needs three"
+            f" domains or more, found {len(domains)} ({', '.join(domains)}); give sources a domain"
+            " each in `dfd-tf prepare`, or choose a detector that needs no domains"
+        )
+    return group
 
 
 def train_group(
@@ -61,7 +73,8 @@ def train_group(
         progress_bar: Shows how far it is with what precedes and follows each training.
 
     Raises:
-        InputError: The folder holds something else, or a group of another plan.
+        InputError: The folder holds something else, a group of another plan, or a member that was
+            trained otherwise.
         DfdError: What a training raises.
     """
     directory = RunDirectory(folder)
@@ -106,8 +119,11 @@ def _check_resume(directory: RunDirectory, group: RunGroup, *, resume: bool) -> 
         raise InputError(f"{directory}: holds no group of runs; choose another --run")
     if before.kind != group.kind:
         raise InputError(f"{directory}: was planned as {before.kind}, not as {group.kind}")
-    if before.experiment != group.experiment:
-        raise InputError(f"{directory}: its configuration was another one; choose another --run")
+    if found := experiment_changes(before.experiment, group.experiment):
+        raise InputError(
+            f"{directory}: its settings changed since it was planned: {listed(found)}; undo that"
+            " to go on with --resume, or choose another --run"
+        )
     if before.records_fingerprint != group.records_fingerprint:
         raise InputError(f"{directory}: its records were others; choose another --run")
     if not set(before.members) <= set(group.members):
@@ -115,6 +131,7 @@ def _check_resume(directory: RunDirectory, group: RunGroup, *, resume: bool) -> 
             f"{directory}: has {len(before.members)} members, {len(group.members)} were asked for;"
             " a group can grow, not shrink"
         )
+    check_members(directory.path, group)
 
 
 def validation_figures(group: RunGroup, folder: str) -> list[dict[str, Any]]:

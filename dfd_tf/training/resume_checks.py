@@ -1,34 +1,13 @@
 """Whether a training may go on from a state: same configuration, same data; which machine."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from dfd_tf.config.changes import Change, changes, listed, setting_changes
 from pipelines.errors import InputError
 
-_FREE_KEYS = frozenset({"training.strategy", "training.threads", "training.checkpoint_steps"})
-"""Settings that change no rule of the training; what they change is told as a difference of the
-machine."""
 _SKIPPED = "records.skipped"
 """Which records of the same dataset are left out: a setting's doing (`data.on_bad_record`)."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A value that differs.
-
-    Args:
-        key: Its path, `training.optimizer.name`.
-        before: The value in the state.
-        now: The value of the resuming process.
-    """
-
-    key: str
-    before: Any
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.before!r} -> {self.now!r}"
 
 
 def check_resume(
@@ -53,11 +32,7 @@ def check_resume(
         InputError: Configuration (without `force`), detector, dataset or precision changed; all
             changes are listed.
     """
-    config = [
-        change
-        for change in changes(stored["config"], present["config"])
-        if change.key not in _FREE_KEYS
-    ]
+    config = setting_changes(stored["config"], present["config"])
     if config and not force:
         raise InputError(
             f"the configuration changed since the run began: {listed(config)}. Undo that to go on "
@@ -90,29 +65,3 @@ def check_resume(
             "will not be bit-identical to an uninterrupted run's"
         )
     return config
-
-
-def listed(found: list[Change]) -> str:
-    """Returns changes in one line."""
-    return "; ".join(map(str, found))
-
-
-def changes(
-    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
-) -> Iterator[Change]:
-    """Yields all leaves of two nested mappings that differ; lists of mappings are nested too."""
-    for key in dict.fromkeys([*before, *now]):
-        old, new = before.get(key), now.get(key)
-        old_children, new_children = _children(old), _children(new)
-        if old_children is not None and new_children is not None:
-            yield from changes(old_children, new_children, f"{prefix}{key}.")
-        elif old != new:
-            yield Change(f"{prefix}{key}", old, new)
-
-
-def _children(value: Any) -> Mapping[str, Any] | None:
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
-        return {str(index): one for index, one in enumerate(value)}
-    return None

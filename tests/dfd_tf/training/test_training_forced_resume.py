@@ -19,10 +19,10 @@ from tiny_training import (
     tiny_train,
 )
 
+from dfd_tf.config.changes import Change
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.training import forced_resume
 from dfd_tf.training.forced_resume import adapted_state
-from dfd_tf.training.resume_checks import Change
 from dfd_tf.training.state_file import StateFile
 from dfd_tf.training.state_keeper import newest_state, state_paths
 from pipelines.errors import CheckpointError, InputError

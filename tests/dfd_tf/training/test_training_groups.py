@@ -14,7 +14,14 @@ from sklearn.metrics import roc_auc_score
 
 from dfd_tf.cli.main import run as cli_run
 from dfd_tf.config.loading import load_experiment, parse_experiment
-from dfd_tf.config.run_group import leave_one_out_group, read_group, seed_group
+from dfd_tf.config.run_directory import RunDirectory
+from dfd_tf.config.run_group import (
+    check_members,
+    experiment_changes,
+    leave_one_out_group,
+    read_group,
+    seed_group,
+)
 from dfd_tf.evaluation import report_files
 from dfd_tf.evaluation.group_evaluation import spread
 from dfd_tf.training import groups as groups_module
@@ -56,7 +63,7 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="module")
 def seeds(records, tmp_path_factory):
     """Two seeds, the second stopped before it began, then resumed; judged on the test split."""
-    folder = tmp_path_factory.mktemp("groups") / "seeds"
+    folder = tmp_path_factory.mktemp("groups") / "two seeds"
     arguments = ["train", "residual_ae_small", "--data", str(records), "--run", str(folder)]
     original, calls = groups_module.train, []
 
@@ -109,11 +116,14 @@ def test_a_member_is_the_run_it_would_be_alone(seeds, records, tmp_path):
 
 
 def test_a_finished_group_is_left_as_it_is_and_can_grow(seeds, records, tmp_path, capsys):
-    copy = tmp_path / "copy"
+    copy = tmp_path / "a copy"
     shutil.copytree(seeds, copy)
     before = digest(copy / "seed_7" / "best" / "model.weights.h5")
     arguments = ["train", "residual_ae_small", "--data", str(records), "--run", str(copy)]
     arguments += [*FLAGS, "--set", "seed=7"]
+    calibration = copy / "seed_8" / "calibration.json"
+    content = {**json.loads(calibration.read_text()), "caveats": ["[odd] caveat"]}
+    calibration.write_text(json.dumps(content))
     original = groups_module.train
 
     def copied(experiment, data, place, **keywords):
@@ -122,25 +132,65 @@ def test_a_finished_group_is_left_as_it_is_and_can_grow(seeds, records, tmp_path
         else:
             original(experiment, data, place, **keywords)
 
+    free = ["--set", "training.checkpoint_steps=2"]
     with mock.patch.object(groups_module, "train", copied):
-        assert cli_run([*arguments, "--seeds", "3", "--resume"]) == 0
+        assert cli_run([*arguments, "--seeds", "3", "--resume", *free]) == 0
     output = capsys.readouterr()
     assert "seed_9" in output.out
     assert "standard deviation" in output.out
     assert "too good" in output.err
+    assert f"dfd-tf evaluate '{copy}'" in output.err
+    for member in ("seed_7", "seed_8", "seed_9"):
+        missing = json.loads((copy / member / "calibration.json").read_text())["missing"]
+        assert missing
+        for name, reason in missing.items():
+            line = f"warning: {member}: operating point {name} was not set: {reason}\n"
+            assert line in output.err
+    assert "warning: seed_8: [odd] caveat\n" in output.err
+    assert "seed_7: [odd] caveat" not in output.err
     assert digest(copy / "seed_7" / "best" / "model.weights.h5") == before
     assert [member.seed for member in read_group(copy).members] == [7, 8, 9]
     for wrong, message in (
         (["--seeds", "3"], "not empty; give --resume"),
         (["--seeds", "2", "--resume"], "can grow, not shrink"),
         (["--leave-one-domain-out", "--resume"], "planned as seeds"),
-        (["--seeds", "3", "--resume", "--set", "data.batch_size=8"], "configuration was another"),
+        (
+            ["--seeds", "3", "--resume", "--set", "data.batch_size=8", "--threads", "2"],
+            "settings changed since it was planned: data.batch_size: 16 -> 8; undo",
+        ),
+        (["--seeds", "3", "--resume", "--force"], "--force is for one run; a group's settings are"),
         (["--resume"], "holds a group of runs"),
     ):
         assert cli_run([*arguments, *wrong]) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_a_member_that_is_not_as_planned_is_named(seeds, records, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(seeds, copy)
+    member = RunDirectory(copy / "seed_8")
+    planned = member.read_experiment()
+    training = planned.training.model_copy(update={"threads": 1, "checkpoint_steps": 2})
+    free = planned.model_copy(update={"training": training})
+    # What `--resume --force` of that run alone leaves behind.
+    (phase,) = free.detector.phases
+    phases = (phase.model_copy(update={"epochs": 2}),)
+    detector = free.detector.model_copy(update={"phases": phases})
+    member.write_experiment(free.model_copy(update={"detector": detector}))
+    again = ["train", "residual_ae_small", "--data", str(records), "--run", str(copy), *FLAGS]
+    for arguments in (
+        ["evaluate", str(copy)],
+        [*again, "--seeds", "2", "--set", "seed=7", "--resume"],
+    ):
+        assert cli_run(arguments) == 2
+        error = capsys.readouterr().err
+        assert "not as planned: seed_8 (detector.phases.0.epochs: 1 -> 2);" in error
+        assert error.count("\n") == 1
+    assert not (copy / "reports").exists()
+    member.write_experiment(free)
+    check_members(copy, read_group(copy))
 
 
 def test_seeds_are_judged_with_spread_and_intervals(seeds, capsys):
@@ -232,6 +282,41 @@ def test_plans_that_make_no_sense_are_refused():
         leave_one_out_group(experiment(), "f", ["a"])
     with pytest.raises(InputError, match="must be null"):
         leave_one_out_group(experiment(leave_out="a"), "f", ["a", "b"])
+
+
+def test_changed_settings_are_listed_and_free_ones_are_not():
+    before, overrides = load_experiment("residual_ae_small", OVERRIDES), [*OVERRIDES]
+    overrides += ["training.strategy=cpu", "training.threads=3", "training.checkpoint_steps=2"]
+    assert experiment_changes(before, load_experiment("residual_ae_small", overrides)) == []
+    overrides += ["seed=1", "detector.widths=[4, 8]", "data.augment={}", "data.domains=[a]"]
+    found = [*map(str, experiment_changes(before, load_experiment("residual_ae_small", overrides)))]
+    keys = ["detector.widths: [", "seed: 0 -> 1", "data.augment: None -> {"]
+    keys.append("data.domains: [] -> ['a']")
+    assert len(found) == len(keys)
+    assert all(line.startswith(key) for line, key in zip(found, keys, strict=True))
+
+
+def test_adversarial_domains_need_two_beside_the_one_left_out(records, tmp_path, capsys):
+    run = tmp_path / "lodo"
+    arguments = ["train", "dann_small", "--data", str(records), "--run", str(run)]
+    assert cli_run([*arguments, "--leave-one-domain-out"]) == 2
+    error = capsys.readouterr().err
+    assert "needs three domains or more" in error
+    assert "found 2 (lab, web)" in error
+    assert "[1/2]" not in error
+    assert error.count("\n") == 1
+    assert not run.exists()
+
+
+def test_a_run_with_a_space_is_quoted_and_its_calibration_warns(seeds, records, tmp_path, capsys):
+    run = tmp_path / "one run"
+    shutil.copytree(seeds / "seed_7", run)
+    arguments = ["train", "residual_ae_small", "--data", str(records), "--run", str(run), *FLAGS]
+    assert cli_run([*arguments, "--set", "seed=7", "--resume"]) == 0
+    error = capsys.readouterr().err
+    assert f"next: dfd-tf evaluate '{run}'\n" in error
+    for name, reason in json.loads((run / "calibration.json").read_text())["missing"].items():
+        assert f"warning: operating point {name} was not set: {reason}\n" in error
 
 
 def test_spread_by_hand():

@@ -16,6 +16,7 @@ from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfd_tf.config.changes import changes
 from dfd_tf.config.detectors import Phase
 from dfd_tf.config.experiment import Optimizer, Schedule, Training
 from dfd_tf.config.run_directory import ModelFile, RunDirectory
@@ -23,7 +24,6 @@ from dfd_tf.training.history import History
 from dfd_tf.training.optimizers import PhaseRate, build_optimizer, build_rate
 from dfd_tf.training.position import Position
 from dfd_tf.training.rate_callbacks import EarlyStopping, Plateau
-from dfd_tf.training.resume_checks import changes
 from dfd_tf.training.selection import Selection, choose_selection
 from dfd_tf.training.state_file import StateFile, read_state_file, write_state_file
 from dfd_tf.training.step_callbacks import DivergedError, FiniteLoss
