@@ -179,10 +179,10 @@ def picture_nuisances(pixels: np.ndarray) -> dict[str, float]:
     inside, _ = without_border(pixels)
     grey = cv2.cvtColor(inside, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return {
-        "sharpness": math.log10(float(cv2.Laplacian(grey, cv2.CV_32F).var()) + 1e-3),
+        "sharpness": sharpness(grey),
         "noise": _noise(grey),
         "blockiness": (_grid_strength(grey) + _grid_strength(grey.T)) / 2,
-        "colourfulness": _colourfulness(inside),
+        "colourfulness": colourfulness(inside),
         "border": float(np.mean(border_widths(pixels) / np.repeat(pixels.shape[:2], 2))),
     }
 
@@ -218,7 +218,13 @@ def _grid_strength(grey: np.ndarray) -> float:
     return math.log((phases[strongest] + 0.1) / (others + 0.1))
 
 
-def _colourfulness(pixels: np.ndarray) -> float:
+def sharpness(grey: np.ndarray) -> float:
+    """log10 of the variance of the Laplacian of grey levels, float32 (height, width)."""
+    return math.log10(float(cv2.Laplacian(grey, cv2.CV_32F).var()) + 1e-3)
+
+
+def colourfulness(pixels: np.ndarray) -> float:
+    """Colourfulness of a picture, uint8 RGB (height, width, 3): Hasler & Suesstrunk, SPIE 2003."""
     red, green, blue = (pixels[..., channel].astype(np.float32) for channel in range(3))
     opponents = (red - green, (red + green) / 2 - blue)
     spread = math.hypot(*(float(channel.std()) for channel in opponents))

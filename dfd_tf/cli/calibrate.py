@@ -71,11 +71,6 @@ def warnings_of(calibration: "CalibrationFile") -> list[str]:
     if calibration.probability is None:
         reason = "calibration.method is none" if calibration.num_fake else "no labelled fakes"
         found.append(f"scores have no probabilities: {reason}")
-    if calibration.num_real_clusters < calibration.num_real:
-        found.append(
-            f"the {calibration.num_real} real images are of {calibration.num_real_clusters} persons"
-            " or videos: rates are promised for independent images, and hold less surely here"
-        )
     return found
 
 

@@ -114,7 +114,7 @@ def command(
                 "robustness": _sweep(predictor, folder, split, operating_point, domains, options)
             }
         results.append(figures)
-        stderr.print(escape(f"report: {files[0].parent}"), highlight=False, soft_wrap=True)
+        stderr.print(escape(f"report: {files[-1]}"), highlight=False, soft_wrap=True)
     if len(folders) > 1:
         (_, picture) = write_cross_dataset(predictor, results, split)
         stderr.print(escape(f"all datasets: {picture}"), highlight=False, soft_wrap=True)

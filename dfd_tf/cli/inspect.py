@@ -62,8 +62,10 @@ def print_manifest(manifest: "Manifest", console: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from pipelines.errors import printable
+
     num_faces = sum(shard.records for shard in manifest.shards)
-    table = Table(title=Text(f"{manifest.name}: {num_faces} faces"))
+    table = Table(title=Text(f"{printable(manifest.name)}: {num_faces} faces"))
     for heading in ("split", "domain", "real", "fake", "unknown"):
         table.add_column(heading, justify="left" if heading in {"split", "domain"} else "right")
     for split in _splits(manifest):
@@ -71,7 +73,7 @@ def print_manifest(manifest: "Manifest", console: "Console") -> None:
         for domain in manifest.domains:
             cells = [str(counts.get(f"{label}|{domain}", 0)) for label in (0, 1, -1)]
             if any(cell != "0" for cell in cells):
-                table.add_row(split, Text(domain), *cells)
+                table.add_row(split, Text(printable(domain)), *cells)
     console.print(table)
     if manifest.failures:
         failures = Table(title="not used, by cause")

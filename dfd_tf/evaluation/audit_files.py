@@ -10,6 +10,7 @@ from dfd_tf.evaluation.audit import COPIES_NAME, Audit, audit_summary
 from dfd_tf.evaluation.audit_plots import nuisance_plot, overview_plot
 from dfd_tf.evaluation.html_page import inline_png, render
 from dfd_tf.evaluation.plots import png_bytes
+from dfd_tf.evaluation.stored_figures import StoredAudit, checked_json
 from pipelines.errors import InputError, printable
 from pipelines.media_item import FAKE, LABEL_NAMES, REAL
 from pipelines.nuisances import NUISANCES
@@ -69,13 +70,13 @@ def failed_audit(records: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        summary = json.loads(path.read_bytes())
+        summary = checked_json(path.read_bytes(), StoredAudit)
         # An audit of what the folder held before says nothing.
         stale = summary["records_fingerprint"] != load_manifest(records).fingerprint()
         if summary["passed"] or stale:
             return None
         return f"{records}: the audit failed: {summary['headline']}; see {path.parent / PAGE_NAME}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return f"{path}: damaged; run `dfd-tf audit {records}` again"
 
 

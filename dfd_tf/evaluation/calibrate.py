@@ -124,7 +124,9 @@ def write_calibration(
     caveats = (*fitted.calibration.caveats, *trivial_data_caveats(statistics))
     if warning := skipped_warning(records, manifest):
         caveats = (*caveats, warning)
-    calibration = fitted.calibration.model_copy(update={"caveats": caveats})
+    calibration = fitted.calibration.model_copy(
+        update={"caveats": caveats, "records": str(records.resolve())}
+    )
     run = predictor.run
     run.write(run.calibration, calibration.to_json().encode())
     context = PlotContext(run.path.name, manifest.name, SPLIT)
@@ -157,8 +159,14 @@ def fit_calibration(
     if len(real) == 0:
         raise InputError(f"{where}: no real images; thresholds rest on them")
     method = _checked_method(predictor, len(fake), where)
-    thresholds, missing = conformal_thresholds(real, fake)
+    num_clusters = len(np.unique(labelled.clusters[is_real]))
+    thresholds, missing = conformal_thresholds(real, fake, num_clusters)
     caveats = tied_points(thresholds)
+    if num_clusters < len(real):
+        caveats.append(
+            f"the {len(real)} real images are of {num_clusters} persons or videos: rates are"
+            " promised for independent images, and hold less surely here"
+        )
     if len(fake):
         thresholds.append(youden_threshold(real, fake))
     else:
@@ -183,7 +191,7 @@ def fit_calibration(
         dataset=manifest.name,
         dataset_fingerprint=manifest.fingerprint(),
         num_real=len(real),
-        num_real_clusters=len(np.unique(labelled.clusters[is_real])),
+        num_real_clusters=num_clusters,
         num_fake=len(fake),
         fake_methods=tuple(np.unique(labelled.methods[labelled.labels == FAKE]).tolist()),
         thresholds=tuple(thresholds),

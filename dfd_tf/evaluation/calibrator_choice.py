@@ -4,8 +4,10 @@ Every map is fitted on some persons, videos and lone images and judged on the ot
 map whose log loss is within one standard error of the best one's is taken: the one-standard-error
 rule (Breiman et al. 1984, section 3.4.3; Hastie et al. 2009, section 7.10), on paired differences
 with the best, since all maps err on the same hard images. Log loss is what the maps minimise and
-punishes false certainty; the Brier score and the calibration error are reported beside it. No tie
-is left for them to break: of equals the simpler map wins.
+punishes false certainty, and no map can win by certainty that happens to be right: all are bound by
+the same smoothed targets (`calibrators`). The Brier score and the calibration error are reported
+beside it; no tie is left for them to break: of equals the simpler map wins. The score as it is, the
+sigmoid of a logit, is reported but never chosen, even where its log loss is the lowest.
 """
 
 import numpy as np
@@ -104,11 +106,12 @@ def _chosen(candidates: list[Candidate], method: str) -> tuple[str, str]:
     maps = [one for one in candidates if one.method != "uncalibrated"]
     chosen = next(one for one in maps if one.excess <= one.excess_error)
     if chosen.excess == 0:
-        return chosen.method, f"{chosen.method}: lowest cross-fitted log loss"
+        return chosen.method, f"{chosen.method}: lowest cross-fitted log loss of the fitted maps"
     best = min(maps, key=lambda one: one.log_loss)
     return chosen.method, (
         f"{chosen.method}: the simplest map within one standard error"
-        f" ({chosen.excess_error:.2g}) of the lowest cross-fitted log loss, that of {best.method}"
+        f" ({chosen.excess_error:.2g}) of the lowest cross-fitted log loss of the fitted maps, that"
+        f" of {best.method}"
     )
 
 

@@ -19,9 +19,8 @@ from dfd_tf.evaluation.evaluate import (
     MetricPath,
     counts,
     fill_rates,
-    metric,
-    nested,
     sample_metrics,
+    with_intervals,
 )
 from dfd_tf.evaluation.intervals import (
     NUM_REPLICATES,
@@ -105,12 +104,11 @@ def compare_level(
     )
     figures = {}
     for run in runs:
-        figures[run.name] = nested(
-            {
-                path: metric(value, percentile_interval(replicates[name, path]))
-                for (name, path), value in values.items()
-                if name == run.name
-            }
+        paths = [path for name, path in values if name == run.name]
+        figures[run.name] = with_intervals(
+            {path: values[run.name, path] for path in paths},
+            {path: percentile_interval(replicates[run.name, path]) for path in paths},
+            run.samples,
         )
         fill_rates(figures[run.name].get("decisions", {}), run.samples)
     independent = len(np.unique(samples.clusters)) == len(samples)

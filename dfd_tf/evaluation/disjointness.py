@@ -1,4 +1,8 @@
-"""Whether the images of another dataset are new to a run, by the sha256 of their media files."""
+"""Whether the images of another dataset are new to a run, by the sha256 of their media files.
+
+By bytes alone: a copy that was saved, scaled or cropped anew is another file, and is not found.
+(Within one dataset `prepare` looks for near copies too.)
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,18 +23,18 @@ def media_digests(records: Path, manifest: Manifest, splits: Iterable[str]) -> s
 
 
 def num_seen(
-    records: Path, manifest: Manifest, split: str, training: Path, seen_splits: Iterable[str]
+    records: Path, manifest: Manifest, split: str, other: Path, seen_splits: Iterable[str]
 ) -> int | None:
-    """Counts the media files of a split that are in some splits of the training records as well.
+    """Counts the media files of a split that are in some splits of other records as well.
 
     Within one dataset the manifest's split proof answers that.
 
     Returns:
-        The number; None where the training records are not there any more to be looked at.
+        The number; None where the other records are not there any more to be looked at.
     """
     try:
-        trained = load_manifest(training)
+        known = load_manifest(other)
     except DfdError:
         return None
-    seen = media_digests(training, trained, seen_splits)
+    seen = media_digests(other, known, seen_splits)
     return len(seen & media_digests(records, manifest, [split]))

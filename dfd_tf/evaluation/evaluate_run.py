@@ -181,18 +181,28 @@ def warnings_of(predictor: Predictor, records: Path, manifest: Manifest, split: 
 def _seen_warnings(
     predictor: Predictor, records: Path, manifest: Manifest, split: str
 ) -> list[str]:
+    """Says which media files the run was fitted to, as far as equal bytes show it."""
+    looked_at: list[tuple[str, str, str, tuple[str, ...], str]] = [
+        (seen.fingerprint, str(seen.folder), "training", ("train", "val"), "trained or selected")
+        for seen in predictor.seen
+    ]
+    calibration = predictor.calibration
+    known = {seen.fingerprint for seen in predictor.seen}
+    if calibration is not None and calibration.dataset_fingerprint not in known:
+        fingerprint, folder = calibration.dataset_fingerprint, calibration.records
+        looked_at.append((fingerprint, folder, "calibration", (calibration.split,), "calibrated"))
     found = []
-    for seen in predictor.seen:
-        if seen.fingerprint == manifest.fingerprint():
+    for fingerprint, folder, what, splits, done in looked_at:
+        if fingerprint == manifest.fingerprint():
             continue
-        count = num_seen(records, manifest, split, seen.folder, ("train", "val"))
+        count = num_seen(records, manifest, split, Path(folder), splits) if folder else None
         if count is None:
             found.append(
-                f"the training records ({seen.folder}) are gone: whether the run has seen these"
-                " images cannot be checked"
+                f"the {what} records ({folder or 'folder not known'}) are gone: whether the run"
+                " has seen these images cannot be checked"
             )
         elif count:
-            found.append(f"the run was trained or calibrated on {count} of these media files")
+            found.append(f"the run was {done} on {count} of these media files")
     return found
 
 

@@ -77,15 +77,14 @@ def bootstrap_replicates(
 def percentile_interval(values: np.ndarray) -> tuple[float, float] | None:
     """Returns the 95 % percentile interval of bootstrap replicates, (replicates,).
 
-    None where fewer than nine in ten are defined, or where all are equal: a sample without a
-    single error cannot tell how rare errors are.
+    None where fewer than nine in ten are defined, or where it would have no width: a sample with
+    hardly an error cannot tell how rare errors are.
     """
     defined = values[~np.isnan(values)]
     if len(defined) < 0.9 * len(values):
         return None
     low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    varies = np.ptp(defined) > 1e-12
-    return (float(low), float(high)) if varies else None
+    return (float(low), float(high)) if high - low > 1e-12 else None
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:

@@ -12,7 +12,9 @@ import numpy as np
 NUM_BINS = 15
 """Equal-width probability bins of the calibration error (Guo et al., ICML 2017, section 2)."""
 
-RANKING = ("auc", "average_precision", "eer", "tpr_at_fpr_1", "tpr_at_fpr_5")
+TAIL_RATES = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
+"""Metrics of the ROC's far end -> the false positive rate they are taken at."""
+RANKING = ("auc", "average_precision", "eer", *TAIL_RATES)
 PROBABILITY = ("log_loss", "brier", "ece")
 DECISION = ("balanced_accuracy", "accuracy", "precision", "recall", "f1", "fpr")
 HIGHER_IS_BETTER = {
@@ -84,8 +86,7 @@ def ranking_metrics(
         "auc": np.trapezoid(tpr, fpr, axis=1),
         "average_precision": np.sum(np.diff(tpr, axis=1) * precision[:, 1:], axis=1),
         "eer": _equal_error_rate(tpr, fpr),
-        "tpr_at_fpr_1": _tpr_at(tpr, fpr, 0.01),
-        "tpr_at_fpr_5": _tpr_at(tpr, fpr, 0.05),
+        **{name: _tpr_at(tpr, fpr, rate) for name, rate in TAIL_RATES.items()},
     }
     return {name: np.where(undefined, np.nan, value) for name, value in values.items()}
 

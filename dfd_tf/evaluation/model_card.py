@@ -7,7 +7,7 @@ head follows the metadata that model hubs read (github.com/huggingface/hub-docs,
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -17,8 +17,9 @@ from etils import epath
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.evaluation import report_summary, report_tables
 from dfd_tf.evaluation.report_files import METRICS_NAME
+from dfd_tf.evaluation.stored_figures import StoredEvaluation, checked_json
 from dfd_tf.inference.calibration import parse_calibration
-from pipelines.errors import ModelFileError, printable
+from pipelines.errors import printable
 
 TASK = "image-classification"
 
@@ -52,7 +53,7 @@ def write_model_card(run: RunDirectory) -> epath.Path:
     calibration = None
     if run.calibration.is_file():
         calibration = parse_calibration(run.calibration.read_text(), str(run.calibration))
-    evaluations = list(_evaluations(run, model.sha256))
+    evaluations, damaged = _evaluations(run, model.sha256)
     trained_on = provenance["records"]
     domains = [printable(name) for name in trained_on["domains"]]
     card = (
@@ -69,6 +70,7 @@ def write_model_card(run: RunDirectory) -> epath.Path:
             calibration=calibration,
             calibration_facts=report_summary.calibration_facts(calibration),
             evaluations=evaluations,
+            damaged=damaged,
             verdict=report_summary.ranking_verdict,
             decisions=lambda figures, level: report_summary.decision_verdict(
                 figures, level, calibration
@@ -84,15 +86,22 @@ def write_model_card(run: RunDirectory) -> epath.Path:
     return run.model_card
 
 
-def _evaluations(run: RunDirectory, weights_sha256: str) -> Iterator[dict[str, Any]]:
-    """Contents of the reports' metrics.json, those of other weights left out, with their `part`."""
+def _evaluations(run: RunDirectory, weights_sha256: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Contents of the reports' metrics.json, each with its `part`; those of other weights left out.
+
+    Returns:
+        The contents, and the names of the files that are damaged and left out, below the run.
+    """
+    found, damaged = [], []
     for path in sorted(run.reports.glob(f"*/*/{METRICS_NAME}"), key=str):
-        figures = run.read_json(path)
         try:
-            if figures["weights_sha256"] == weights_sha256:
-                yield figures | {"part": path.parent.name}
-        except KeyError as error:
-            raise ModelFileError(f"{path}: {error} is missing; evaluate again") from None
+            figures = checked_json(path.read_bytes(), StoredEvaluation)
+        except ValueError:
+            damaged.append("/".join(path.parts[-4:]))
+            continue
+        if figures["weights_sha256"] == weights_sha256:
+            found.append(figures | {"part": path.parent.name})
+    return found, damaged
 
 
 def _head(run: str, detector: str, trained_on: str, evaluations: list[dict[str, Any]]) -> str:

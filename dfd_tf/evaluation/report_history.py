@@ -14,8 +14,28 @@ _TRAINING, _VALIDATION = "#2a78b5", "#d1495b"
 
 
 def read_history(text: str) -> list[dict[str, str]]:
-    """Reads `history.csv`: one dict an epoch, empty strings where there was no figure."""
-    return list(csv.DictReader(io.StringIO(text)))
+    """Reads `history.csv`: one dict an epoch, empty strings where there was no figure.
+
+    Raises:
+        ValueError: It is no such table.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise ValueError(f"no table of epochs: {error}") from None
+    for row in rows:
+        if None in row or None in row.values() or not {"epoch", "phase"} <= row.keys():
+            raise ValueError(f"no table of epochs: {row}")
+        int(row["epoch"])
+        for name in _curves(row):
+            float(row[name] or "nan")
+    if not rows or not _curves(rows[0]):
+        raise ValueError("no table of epochs: it has no figures")
+    return rows
+
+
+def _curves(row: dict[str, str]) -> list[str]:
+    return [name for name in row if name not in _NOT_CURVES]
 
 
 def history_plot(rows: list[dict[str, str]], best_epoch: int, run: str) -> Figure:
@@ -26,7 +46,7 @@ def history_plot(rows: list[dict[str, str]], best_epoch: int, run: str) -> Figur
         best_epoch: The epoch whose weights are the run's, counted from 1.
         run: Name of the run, for the title.
     """
-    curves = [name for name in rows[0] if name not in _NOT_CURVES]
+    curves = _curves(rows[0])
     panels = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
     panels.sort(key=lambda name: (name != "loss", name == "learning_rate"))
     columns = min(_COLUMNS, len(panels))

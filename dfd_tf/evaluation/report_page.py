@@ -19,6 +19,7 @@ from dfd_tf.evaluation.report_cases import CASES_NAME
 from dfd_tf.evaluation.report_files import METRICS_NAME
 from dfd_tf.evaluation.report_history import history_plot, read_history
 from dfd_tf.evaluation.robustness import ROBUSTNESS_NAME
+from dfd_tf.evaluation.stored_figures import StoredAudit, StoredRobustness, checked_json
 from dfd_tf.inference.calibration import CalibrationFile, parse_calibration
 from pipelines.errors import printable
 from pipelines.records.manifest import Manifest, load_manifest
@@ -97,7 +98,9 @@ def _warnings(
 ) -> list[str]:
     """What evaluation, calibration and audit say must be known, each once."""
     found = [*figures["warnings"], *(calibration.caveats if calibration else ())]
-    if audit is not None and not audit["passed"]:
+    if audit is not None and audit["damaged"]:
+        found.append("the audit of these records is damaged: run `dfd-tf audit` again")
+    elif audit is not None and not audit["passed"]:
         found.append(f"the audit of these records failed: {audit['headline']}")
     return list(dict.fromkeys(found))
 
@@ -157,15 +160,22 @@ def _data(manifest: Manifest) -> dict[str, Any]:
 
 def _audit(records: Path, manifest: Manifest) -> dict[str, Any] | None:
     """The audit beside the records; None where there is none, or one of other content."""
-    found = _optional_json(epath.Path(records) / audit_files.FOLDER / audit_files.SUMMARY_NAME)
-    same = found is not None and found["records_fingerprint"] == manifest.fingerprint()
-    return found if same else None
+    path = epath.Path(records) / audit_files.FOLDER / audit_files.SUMMARY_NAME
+    if not path.is_file():
+        return None
+    try:
+        found = checked_json(path.read_bytes(), StoredAudit)
+    except ValueError:
+        return {"damaged": True}
+    same = found["records_fingerprint"] == manifest.fingerprint()
+    return found | {"damaged": False} if same else None
 
 
 def _cases(folder: epath.Path) -> dict[str, Any] | None:
-    cases = _optional_json(folder / CASES_NAME)
-    if cases is None:
+    path = folder / CASES_NAME
+    if not path.is_file():
         return None
+    cases: dict[str, Any] = json.loads(path.read_bytes())
     for group in cases["groups"]:
         for case in group["cases"]:
             case["pictures"] = {
@@ -178,21 +188,26 @@ def _cases(folder: epath.Path) -> dict[str, Any] | None:
 def _training(run: RunDirectory, best_epoch: int) -> dict[str, Any] | None:
     if not run.history.is_file():
         return None
-    rows = read_history(run.history.read_text())
+    try:
+        rows = read_history(run.history.read_bytes().decode())
+    except ValueError:
+        return {"damaged": True}
     picture = png_bytes(history_plot(rows, best_epoch, run.path.name))
-    return {"epochs": len(rows), "picture": inline_png(picture)}
+    return {"damaged": False, "epochs": len(rows), "picture": inline_png(picture)}
 
 
 def _robustness(folder: epath.Path, weights_sha256: str) -> dict[str, Any] | None:
-    found = _optional_json(folder / ROBUSTNESS_NAME)
-    if found is None or found["weights_sha256"] != weights_sha256:
+    path = folder / ROBUSTNESS_NAME
+    if not path.is_file():
         return None
-    return {"figures": found, "picture": _inlined(folder / "robustness.png")}
+    try:
+        found = checked_json(path.read_bytes(), StoredRobustness)
+    except ValueError:
+        return {"damaged": True}
+    if found["weights_sha256"] != weights_sha256:
+        return None
+    return {"damaged": False, "figures": found, "picture": _inlined(folder / "robustness.png")}
 
 
 def _inlined(path: epath.Path) -> str | None:
     return inline_png(path.read_bytes()) if path.is_file() else None
-
-
-def _optional_json(path: epath.Path) -> Any:
-    return json.loads(path.read_bytes()) if path.is_file() else None

@@ -32,10 +32,14 @@ DESCRIPTIONS = {
         "EER", "equal error rate, where as many reals as fakes go wrong; chance 0.5, best 0"
     ),
     "tpr_at_fpr_1": Description(
-        "TPR at 1 % FPR", "share of fakes found at the threshold, set on these data, of 1 % FPR"
+        "TPR at 1 % FPR",
+        "share of fakes found at the threshold, set on these data, of 1 % FPR; no interval below"
+        " 200 real persons, videos or lone images",
     ),
     "tpr_at_fpr_5": Description(
-        "TPR at 5 % FPR", "share of fakes found at the threshold, set on these data, of 5 % FPR"
+        "TPR at 5 % FPR",
+        "share of fakes found at the threshold, set on these data, of 5 % FPR; no interval below"
+        " 40 real persons, videos or lone images",
     ),
     "log_loss": Description("log loss", "of the probabilities, in nats; best 0"),
     "brier": Description("Brier", "mean squared error of the probabilities; best 0"),

@@ -6,7 +6,6 @@ are treated alike. What was measured is stored level by level, so that a second 
 """
 
 import io
-import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +31,7 @@ from dfd_tf.evaluation.perturbations import (
 )
 from dfd_tf.evaluation.samples import ScoredSamples, image_level
 from dfd_tf.evaluation.scoring import Progress, scored_records
+from dfd_tf.evaluation.stored_figures import StoredRobustness, checked_json
 from dfd_tf.inference.predictor import Predictor
 from pipelines.errors import InputError
 from pipelines.media_item import FAKE, REAL
@@ -307,10 +307,10 @@ def _labelled(
 def _measured_before(folder: epath.Path, figures: dict[str, Any]) -> dict[str, Any]:
     """Returns the folder's robustness.json if weights, images and settings are these."""
     try:
-        found = json.loads((folder / ROBUSTNESS_NAME).read_bytes())
-        same = all(found[key] == value for key, value in figures.items() if key != "run")
-        return found if same and found["clean"] is not None else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        found = checked_json((folder / ROBUSTNESS_NAME).read_bytes(), StoredRobustness)
+        same = all(found.get(key) == value for key, value in figures.items() if key != "run")
+        return found if same else {}
+    except (OSError, ValueError):
         return {}
 
 

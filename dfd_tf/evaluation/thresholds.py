@@ -57,27 +57,35 @@ def tied_points(thresholds: Sequence[Threshold]) -> list[str]:
 
 
 def conformal_thresholds(
-    real_scores: np.ndarray, fake_scores: np.ndarray
+    real_scores: np.ndarray, fake_scores: np.ndarray, num_clusters: int | None = None
 ) -> tuple[list[Threshold], dict[str, str]]:
     """Sets `sensitive`, `balanced` and `strict` from real scores alone.
 
     Args:
         real_scores: (n,) scores of real validation images.
         fake_scores: (m,) scores of labelled fakes, for rates and floors; may be empty.
+        num_clusters: Persons, videos or lone images the real scores come from; None: n. Many images
+            of a few people can fill a rank, and promise nothing about other people.
 
     Returns:
-        The operating points, and those that n is too small for, with the reason.
+        The operating points, and those that n or `num_clusters` is too small for, with the reason.
     """
+    num_clusters = len(real_scores) if num_clusters is None else num_clusters
     ascending = np.sort(np.asarray(real_scores, np.float64))
     found: list[Threshold] = []
     missing: dict[str, str] = {}
     for name, target in TARGETS.items():
         rank = conformal_rank(len(ascending), target)
+        # The smallest n for which the rank is one of the n.
+        needed = int(1 / target) - 1
+        wanted = f"a false positive rate of {float(target):.0%} needs {needed} real validation"
         if rank > len(ascending):
-            needed = int(1 / target) - 1
+            missing[name] = f"{wanted} images, found {len(ascending)}"
+            continue
+        if num_clusters < needed:
             missing[name] = (
-                f"a false positive rate of {float(target):.0%} needs {needed} real validation"
-                f" images, found {len(ascending)}"
+                f"{wanted} images of as many persons or videos, found {len(ascending)} of"
+                f" {num_clusters}"
             )
             continue
         rule = f"split-conformal: rank {rank} of {len(ascending)} ascending real scores"

@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from pipelines.media_item import FAKE, REAL
+from pipelines.nuisances import colourfulness, sharpness
 from pipelines.records.manifest import Manifest
 from pipelines.records.shards import iter_kept
 
@@ -79,22 +80,19 @@ def picture_numbers(pixels: np.ndarray) -> tuple[float, ...]:
 
     Contrast (standard deviation) and the correlation of neighbouring pixels are those of the
     picture averaged down to 32 x 32: enlarged noise has smooth neighbours, but not at that size,
-    where photos of faces have correlations from 0.7 up and noise has hardly any. Colourfulness is
-    that of Hasler and Suesstrunk 2003, sharpness the standard deviation of the Laplacian.
+    where photos of faces have correlations from 0.7 up and noise has hardly any. Colourfulness and
+    sharpness are those of the audit (`pipelines.nuisances`), of the whole picture.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float64)
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     centred = small - small.mean()
     variance = float(np.mean(np.square(centred)))
     neighbours = np.mean(centred[:, 1:] * centred[:, :-1]) + np.mean(centred[1:] * centred[:-1])
-    red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
-    opponents = np.stack([red - green, (red + green) / 2 - blue]).reshape(2, -1)
-    spread, strength = np.linalg.norm(opponents.std(1)), np.linalg.norm(opponents.mean(1))
     return (
         float(grey.mean()),
         variance**0.5,
-        float(spread + 0.3 * strength),
-        float(cv2.Laplacian(grey, cv2.CV_64F).std()),
+        colourfulness(pixels),
+        sharpness(grey.astype(np.float32)),
         float(neighbours / 2 / variance) if variance > 1e-9 else 0.0,
     )
 

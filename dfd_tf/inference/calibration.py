@@ -71,6 +71,10 @@ class Probability(Schema):
     offset: FiniteFloat = 0.0
     knots: tuple[tuple[FiniteFloat, Fraction], ...] = ()
     """Isotonic: (score, probability) pairs, scores ascending."""
+    least: Fraction = 0.0
+    most: Fraction = 1.0
+    """Lowest and highest probability given, whatever the score: what the number of images the map
+    was fitted on can show at most."""
     ece_before: Fraction | None = None
     """Expected calibration error of sigmoid(score) on the calibration data; None where the score
     is no logit."""
@@ -85,12 +89,14 @@ class Probability(Schema):
     """Why this map."""
 
     def apply(self, scores: np.ndarray) -> np.ndarray:
-        """Maps scores to probabilities, (n,) float64 in [0, 1]."""
+        """Maps scores to probabilities, (n,) float64 in [least, most]."""
         if self.method == "isotonic":
             knots = np.asarray(self.knots, np.float64)
-            return np.interp(scores, knots[:, 0], knots[:, 1])
-        logits = self.slope * np.asarray(scores, np.float64) + self.offset
-        return np.exp(-np.logaddexp(0.0, -logits))
+            found = np.interp(scores, knots[:, 0], knots[:, 1])
+        else:
+            logits = self.slope * np.asarray(scores, np.float64) + self.offset
+            found = np.exp(-np.logaddexp(0.0, -logits))
+        return np.clip(found, self.least, self.most)
 
 
 class CalibrationFile(Schema):
@@ -102,6 +108,8 @@ class CalibrationFile(Schema):
     dataset: str
     """Name of the calibration data."""
     dataset_fingerprint: str
+    records: str = ""
+    """Folder of the calibration data; empty in files of versions that did not say."""
     split: Literal["val"] = "val"
     """Calibration never opens another split."""
     level: Literal["image"] = "image"

@@ -38,6 +38,7 @@ CSV_COLUMNS = (
     "error",
     "operating_point",
     "promised_fpr",
+    "promised_miss",
     "detector",
     "model",
     "pretrained",
@@ -81,6 +82,7 @@ def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
     return {
         "operating_point": operating_point if threshold else unset,
         "promised_fpr": threshold.target_fpr if threshold else None,
+        "promised_miss": threshold.target_miss if threshold else None,
         "detector": predictor.model.detector,
         "model": predictor.model.sha256[:16],
         "pretrained": predictor.model.pretrained,
@@ -89,9 +91,10 @@ def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
 
 
 def _row(result: FilePrediction, facts: dict[str, object]) -> dict[str, object]:
-    """One result with what makes it readable alone; the promise is made for single images."""
+    """One result with what makes it readable alone; promises are made for single images."""
     row = {**asdict(result), **facts}
-    return row | {"promised_fpr": None} if result.kind == "video" else row
+    none = {"promised_fpr": None, "promised_miss": None}
+    return row | none if result.kind == "video" else row
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def batch_warning(scores: np.ndarray, calibration: CalibrationFile) -> str | Non
     """Says of a batch of images whose labels nobody knows that its scores are unusual, or None.
 
     High scores are what fakes have, and what real images of another origin may have as well: only
-    the one who knows where the images come from can tell. Low scores are no sign of fakes.
+    the one who knows where the images come from can tell. Low scores are no sign of fakes. Images
+    that show one person score alike, which the test, made for independent ones, takes for a shift.
     """
     if len(scores) < FEWEST_IN_BATCH:
         return None
@@ -68,5 +69,6 @@ def batch_warning(scores: np.ndarray, calibration: CalibrationFile) -> str | Non
     return (
         f"scores of this batch do not look like the calibration data ({calibration.dataset}): over"
         f" {shift.num} images the median p-value is {shift.median_p_value:.2g} instead of 0.5"
-        f" (Kolmogorov-Smirnov distance {shift.distance:.2f}, p = {shift.p_value:.1e}); {meaning}"
+        f" (Kolmogorov-Smirnov distance {shift.distance:.2f}, p = {shift.p_value:.1e}); {meaning};"
+        " photos of one person or one series would do that, too"
     )

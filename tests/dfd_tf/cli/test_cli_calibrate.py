@@ -76,6 +76,37 @@ def test_calibrate_on_other_records_of_real_images_alone(tiny_run, tmp_path, cap
     assert picture_width(copy / "calibration.png") < 900  # scores alone, no reliability
 
 
+@ONE_DETECTOR
+def test_evaluation_on_the_files_of_the_calibration_is_said(tiny_run, tmp_path, capsys):
+    calibrated_on = real_records(tmp_path / "val", "val", 81)
+    sources = sorted((tmp_path / "val" / "source").rglob("*.png"))
+    other = real_records(tmp_path / "test", "test", 82, [sources[0]])
+    anew = tmp_path / "anew"
+    copied = tmp_path / "copied.jpg"
+    Image.open(sources[0]).save(copied, quality=90)
+    resaved = real_records(anew, "test", 83, [copied])
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    assert run(["calibrate", str(copy), "--data", str(calibrated_on), "--force"]) == 0
+    stored = json.loads((copy / "calibration.json").read_text())
+    assert stored["records"] == str(calibrated_on.resolve())
+
+    def warnings(records):
+        predictor = load_predictor(str(copy))
+        return " ".join(warnings_of(predictor, records, load_manifest(records), "test"))
+
+    # 00.png of one folder replaces that of the other, so that 12 files are left.
+    assert "the run was calibrated on 1 of these media files" in warnings(other)
+    # What is saved anew is another file: nothing is found, and the documents say so.
+    assert "of these media files" not in warnings(resaved)
+    shutil.rmtree(calibrated_on)
+    assert f"the calibration records ({calibrated_on.resolve()}) are gone" in warnings(other)
+    # A file of an earlier version does not name its folder.
+    del stored["records"]
+    (copy / "calibration.json").write_text(json.dumps(stored))
+    assert "the calibration records (folder not known) are gone" in warnings(other)
+
+
 def test_e18_calibration_of_another_model_is_refused(tiny_run, tmp_path, mixed_files, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_run, copy)

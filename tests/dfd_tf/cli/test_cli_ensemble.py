@@ -250,7 +250,7 @@ def test_evaluate_knows_what_the_members_were_trained_on(runs, other_data, tmp_p
     found = warnings_of(
         load_predictor(str(tmp_path / "out")), records, load_manifest(records), "test"
     )
-    assert "the run was trained or calibrated on 1 of these media files" in found
+    assert "the run was trained or selected on 1 of these media files" in found
 
 
 def test_runs_of_one_name_are_told_apart(runs, records, tmp_path):

@@ -51,3 +51,11 @@ def test_all_faces_prepared_is_exit_0_and_again_a_no_op(pictures, tmp_path):
     assert run(arguments) == 0
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("faces-*")}
     assert after == before
+
+
+def test_names_are_one_line_in_the_table(pictures, tmp_path, capsys):
+    arguments = ["prepare", str(pictures), "--out", str(tmp_path / "out"), "--faces", "none"]
+    assert run([*arguments, "--size", "48", "--workers", "1", "--domain", "stu\ndio"]) == 0
+    assert "stu\\ndio" in capsys.readouterr().err
+    assert run(["inspect", str(tmp_path / "out")]) == 0
+    assert "stu\\ndio" in capsys.readouterr().out

@@ -130,6 +130,14 @@ def test_caveats_of_the_scores_themselves():
     assert backwards.probability.slope == 0
 
 
+def test_images_of_few_people_are_a_caveat_wherever_the_calibration_goes():
+    scores, labels = normal_scores(5, 60, 60)
+    people = [f"person{i // 3}" for i in range(120)]
+    calibration = fitted(scores, labels, identities=people).calibration
+    (caveat,) = calibration.caveats
+    assert caveat.startswith("the 60 real images are of 20 persons or videos: ")
+
+
 @pytest.mark.parametrize("num_fake", [0, 3, 80])
 @pytest.mark.parametrize("method", ["auto", "isotonic", "none"])
 def test_the_picture_is_drawn_whatever_there_is(num_fake, method):

@@ -127,6 +127,48 @@ def test_standard_error_counts_clusters():
     assert standard_error(np.repeat(values, 4), np.repeat(alone, 4)) == pytest.approx(expected)
 
 
+def separable(seed=7, num=40):
+    """Classes that no score parts wrongly: a map may be as sure as their number makes it."""
+    generator = np.random.default_rng(seed)
+    scores = np.concatenate([generator.normal(-2, 0.5, num), generator.normal(2, 0.5, num)])
+    return scores, np.repeat([0, 1], num)
+
+
+@pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])
+@pytest.mark.parametrize("num", [5, 40])
+def test_no_map_is_ever_certain(method, num):
+    """Platt's targets are what one more image of each class would leave: 1 / (n + 2)."""
+    scores, labels = separable(num=num)
+    assert scores[labels == 0].max() < scores[labels == 1].min()
+    fitted = fit_probability(method, scores, labels)
+    found = fitted.apply(np.array([-1e9, -50.0, *scores, 50.0, 1e9]))
+    assert found.min() == pytest.approx(1 / (num + 2))
+    assert found.max() == pytest.approx(1 - 1 / (num + 2))
+    fitted, held_out = choose(scores, labels, method=method)
+    assert held_out.min() > 1 / (num + 2) - 1e-12
+    if method != "isotonic":
+        # Half-way between the classes nothing was seen.
+        assert 0.4 < fitted.apply(np.array([-0.05]))[0] < 0.6
+
+
+def test_the_temperature_minimises_the_loss_of_the_smoothed_targets():
+    scores, labels = separable()
+    slope = fit_probability("temperature", scores, labels).slope
+    targets = np.where(labels == 1, 41 / 42, 1 / 42)
+    # The derivative of the cross-entropy by the slope is 0 there.
+    assert scores @ (sigmoid(slope * scores) - targets) == pytest.approx(0, abs=1e-2)
+
+
+def test_the_reason_claims_no_more_than_the_maps_that_were_fitted():
+    scores, labels = separable()
+    fitted, _ = choose(20 * scores, labels)
+    by_name = {one.method: one.log_loss for one in fitted.candidates}
+    assert by_name["uncalibrated"] < min(
+        by_name[name] for name in by_name.keys() - {"uncalibrated"}
+    )
+    assert "log loss of the fitted maps" in fitted.reason
+
+
 def test_an_isotonic_map_is_never_certain():
     labels = np.repeat([0, 1], [20, 30])
     scores = np.concatenate([np.arange(20.0), 100 + np.arange(30.0)])

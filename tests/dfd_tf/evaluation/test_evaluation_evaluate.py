@@ -32,8 +32,11 @@ def test_figures_equal_scikit_learn():
     tn, fp, fn, tp = reference.confusion_matrix(labels, called).ravel()
     names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
     assert tuple(decision[name] for name in names) == (tn, fp, fn, tp)
-    for metric in level["ranking"].values():
-        assert metric["low"] <= metric["value"] <= metric["high"]
+    for name, metric in level["ranking"].items():
+        if name == "tpr_at_fpr_1":
+            assert metric["low"] is metric["high"] is None  # 90 real ones are too few
+        else:
+            assert metric["low"] <= metric["value"] <= metric["high"]
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -109,6 +112,49 @@ def test_a_rate_of_zero_gets_wilsons_interval_over_clusters():
     low, high = stats.binomtest(0, 10).proportion_ci(0.95, method="wilson")
     assert decision["fpr"] == {"value": 0.0, "low": pytest.approx(low), "high": pytest.approx(high)}
     assert decision["balanced_accuracy"] == {"value": 1.0, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("num_real", "with_interval"),
+    [(39, set()), (40, {"5"}), (199, {"5"}), (200, {"5", "1"})],
+)
+def test_the_far_ends_of_the_roc_need_many_real_images_for_an_interval(num_real, with_interval):
+    """Simulated coverage of the 95 % interval at 1 % FPR: 0.64 of 40, 0.83 of 100, 0.93 of 200."""
+    scores, labels = normal_scores(9, num_real, 150)
+    level = evaluate_samples(face_samples(scores, labels), None, seed=0).figures["levels"]["image"]
+    for rate in ("1", "5"):
+        for found in (level["ranking"], level["by_domain"]["d"], level["by_method"]["(not named)"]):
+            metric = found[f"tpr_at_fpr_{rate}"]
+            assert metric["value"] is not None
+            assert (metric["low"] is not None) == (rate in with_interval)
+    # Each twice over is no more evidence.
+    people = [f"person{i // 2}" for i in range(2 * len(scores))]
+    twice = face_samples(np.repeat(scores, 2), np.repeat(labels, 2), identities=people)
+    again = evaluate_samples(twice, None, seed=0).figures["levels"]["image"]["ranking"]
+    for rate in ("1", "5"):
+        metric = again[f"tpr_at_fpr_{rate}"]
+        assert (metric["low"] is not None) == (rate in with_interval)
+
+
+def test_many_frames_of_few_videos_do_not_alarm_and_a_shift_of_them_still_does():
+    """40 people whose 25 photos score alike are 40 draws, not 1,000."""
+    alarms = {0.0: 0, 3.0: 0}
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        people = np.repeat(np.arange(40), 25)
+        scores = generator.normal(size=40)[people] + generator.normal(0, 0.1, 1000)
+        for shift in alarms:
+            faces = face_samples(
+                scores + shift, np.zeros(1000), identities=[f"person{i}" for i in people]
+            )
+            figures = evaluate_samples(faces, CALIBRATION, seed=0).figures
+            medians = np.median((scores + shift).reshape(40, 25), axis=1)
+            expected = stats.ks_2samp(medians, CALIBRATION.real_scores)
+            found = figures["levels"]["image"]["shift"]
+            assert found["num"] == 40
+            assert found["distance"] == pytest.approx(expected.statistic)
+            alarms[shift] += any("do not look like" in w for w in figure_warnings(figures))
+    assert alarms == {0.0: 0, 3.0: 20}
 
 
 def test_groups_and_the_worst_of_them():

@@ -108,6 +108,37 @@ def test_reports_of_other_weights_are_left_out(tmp_path):
     assert "Not evaluated yet" in body
 
 
+DAMAGES = {
+    "one key alone": lambda figures: {"weights_sha256": figures["weights_sha256"]},
+    "no weights": lambda figures: {k: v for k, v in figures.items() if k != "weights_sha256"},
+    "a list": lambda figures: [figures],
+    "text for a number": lambda figures: (
+        figures | {"levels": {"image": figures["levels"]["image"] | {"positive_rate": "half"}}}
+    ),
+    "no such worst domain": lambda figures: (
+        figures | {"levels": {"image": figures["levels"]["image"] | {"worst_domain": "nowhere"}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "cut short"])
+def test_a_damaged_report_is_left_out_and_named(tmp_path, damage):
+    manifest = make_records(tmp_path / "records")
+    run = make_run(tmp_path / "run", manifest)
+    make_report(run, manifest, video_faces(), drawn=False)
+    whole, _ = card(run)
+    other = make_records(tmp_path / "other", name="other")
+    report, figures = make_report(run, other, video_faces(), drawn=False)
+    assert len(card(run)[0]["model-index"][0]["results"]) == 4
+    text = json.dumps(figures)
+    content = text[:-20] if damage == "cut short" else json.dumps(DAMAGES[damage](figures))
+    (report.folder / "metrics.json").write_text(content)
+    head, body = card(run)
+    assert head == whole
+    assert "**Damaged and left out:** reports/other/test/metrics.json; evaluate again" in body
+    assert "### records, test" in body
+
+
 def test_thresholds_are_those_of_the_calibration(tmp_path):
     manifest = make_records(tmp_path / "records")
     few = calibration_of(*normal_scores(1, 30, 30))

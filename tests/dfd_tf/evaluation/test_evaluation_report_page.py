@@ -19,6 +19,7 @@ from report_runs import (
     video_faces,
 )
 
+from dfd_tf.evaluation.audit_files import failed_audit
 from dfd_tf.evaluation.html_page import inline_png, render
 from dfd_tf.evaluation.report_page import write_page
 from dfd_tf.evaluation.robustness import level_figures, worst_cases
@@ -96,7 +97,10 @@ def test_every_table_says_what_metrics_json_says(evil_report):
         n = f"{level['num_real']} real and {level['num_fake']} fake"
         where = f"<b>set</b>/test, {name} level, {n}"
         expected = [
-            [f"{metric['value']:.3f}", f"{metric['low']:.3f} to {metric['high']:.3f}"]
+            [
+                f"{metric['value']:.3f}",
+                "none" if metric["low"] is None else f"{metric['low']:.3f} to {metric['high']:.3f}",
+            ]
             for metric in (
                 *(level["ranking"][key] for key in ranking),
                 *(level["probability"][key] for key in ("log_loss", "brier", "ece")),
@@ -129,6 +133,11 @@ def test_every_table_says_what_metrics_json_says(evil_report):
             assert len(worst) == 1
             expected_worst = level[f"worst_{kind}"].replace("\udcff", "\\udcff")
             assert worst == [f"{expected_worst} (worst)"]
+
+
+def test_copies_by_other_bytes_are_not_promised_to_be_found(evil_report):
+    page, _, _ = evil_report
+    assert "checked by bytes; copies saved anew are not found" in page.text
 
 
 def test_sort_keys_are_the_whole_figures(evil_report):
@@ -213,6 +222,71 @@ def an_auc(value, low, high):
     return {"value": value, "low": low, "high": high}
 
 
+@pytest.mark.parametrize(
+    "history",
+    [
+        "",
+        "epoch,phase,steps,loss\n",
+        "epoch,phase\n1,head\n",
+        "phase,loss\nhead,0.5\n",
+        HISTORY.replace("0.75", "three"),
+        HISTORY.replace("\n2,", "\nx,"),
+        HISTORY[:-12],
+        HISTORY + "4,all,16,0.4,0.1,0.5,0.6,0.7\n",
+        '1"2,"',
+        "\0",
+    ],
+)
+def test_a_damaged_history_leaves_the_curves_out(tmp_path, history):
+    page, _ = plain_page(tmp_path, some_faces(), history=history)
+    assert "No training curves: history.csv of the run is damaged" in page.text
+    assert page.attributes("img", "src") == []
+
+
+def an_audit(manifest, **changes):
+    row = {"label": "frame rate", "auc": an_auc(None, None, None), "verdict": "undefined"}
+    row |= {"n": {"real": 3, "fake": 4}, "reason": "", "advice": ""}
+    copies = {"count": 0, "across_splits": 0, "across_classes": 0}
+    return {
+        "dataset": "records",
+        "records_fingerprint": manifest.fingerprint(),
+        "passed": True,
+        "headline": "nothing",
+        "advice": [],
+        "limit": 0.65,
+        "together": row,
+        "nuisances": [row],
+        "copies": {"exact": copies, "near": copies, "examples": [], "all": "copies.csv"},
+    } | changes
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda audit: {"records_fingerprint": audit["records_fingerprint"], "passed": True},
+        lambda audit: {k: v for k, v in audit.items() if k != "records_fingerprint"},
+        lambda audit: audit | {"copies": {"exact": audit["copies"]["exact"]}},
+        lambda audit: audit | {"passed": "yes"},
+        lambda _: None,
+    ],
+)
+def test_a_damaged_audit_is_no_audit(tmp_path, damage):
+    records = tmp_path / "records"
+    manifest = make_records(records)
+    (records / "audit").mkdir()
+    path = records / "audit" / "audit.json"
+    path.write_text(json.dumps(an_audit(manifest)))
+    assert failed_audit(records) is None
+    page, _ = plain_page(tmp_path, some_faces())
+    assert "Passed: nothing" in page.text
+    path.write_text(json.dumps(damage(an_audit(manifest))))
+    assert "audit.json: damaged; run `dfd-tf audit" in failed_audit(records)
+    page, _ = plain_page(tmp_path, some_faces())
+    assert "audit.json is damaged: run dfd-tf audit RECORDS and evaluate again" in page.text
+    assert "the audit of these records is damaged" in page.text[: page.text.index("Figures ·")]
+    assert "Passed" not in page.text
+
+
 def test_a_failed_audit_is_a_warning_and_a_table(tmp_path):
     manifest = make_records(tmp_path / "records")
     rows = [
@@ -285,6 +359,17 @@ def test_degradations_are_a_table_with_the_worst_named(tmp_path):
             written(level[name]) for name in ("auc", "auc_change", "flip_rate", "fpr", "recall")
         ]
     assert "h264 was not measured: no codec" in page.text
+    clean = {name: figures["clean"][name] for name in ("auc", "fpr")}
+    for damaged in (
+        {"weights_sha256": WEIGHTS},
+        {name: value for name, value in figures.items() if name != "not_measured"},
+        figures | {"clean": clean},
+        figures | {"perturbations": {"jpeg": {"meaning": "JPEG quality", "levels": [{}]}}},
+        [],
+    ):
+        path.write_text(json.dumps(damaged))
+        page = Page(write_page(run, report.folder, tmp_path / "records").read_text())
+        assert "robustness.json is damaged: run dfd-tf evaluate RUN --robustness again" in page.text
     path.write_text(json.dumps(figures | {"weights_sha256": "of another training"}))
     page = Page(write_page(run, report.folder, tmp_path / "records").read_text())
     assert "Not measured: run dfd-tf evaluate" in page.text

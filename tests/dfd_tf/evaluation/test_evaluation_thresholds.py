@@ -14,6 +14,7 @@ from dfd_tf.evaluation.intervals import (
     bootstrap_intervals,
     bootstrap_weights,
     fresh_fpr_band,
+    percentile_interval,
     wilson_interval,
 )
 from dfd_tf.evaluation.metrics import ranking_metrics
@@ -35,6 +36,30 @@ def test_f01_small_sets_refuse_strict_points():
     found, missing = conformal_thresholds(np.arange(50.0), NO_FAKES)
     assert [threshold.name for threshold in found] == ["sensitive", "balanced"]
     assert "needs 99 real validation images, found 50" in missing["strict"]
+
+
+@pytest.mark.parametrize(
+    ("num_clusters", "names"),
+    [
+        (8, []),
+        (9, ["sensitive"]),
+        (18, ["sensitive"]),
+        (19, ["sensitive", "balanced"]),
+        (98, ["sensitive", "balanced"]),
+        (99, ["sensitive", "balanced", "strict"]),
+    ],
+)
+def test_f01_many_images_of_few_people_refuse_points(num_clusters, names):
+    found, missing = conformal_thresholds(np.arange(500.0), NO_FAKES, num_clusters)
+    assert [threshold.name for threshold in found] == names
+    if num_clusters == 18:
+        assert missing["balanced"] == (
+            "a false positive rate of 5% needs 19 real validation images of as many persons or"
+            " videos, found 500 of 18"
+        )
+    # What is set is set as ever.
+    alone, _ = conformal_thresholds(np.arange(500.0), NO_FAKES)
+    assert found == alone[: len(found)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -116,6 +141,12 @@ def test_an_undefined_metric_has_no_interval():
         num_replicates=20,
     )
     assert intervals["auc"] is None
+
+
+def test_an_interval_without_width_is_none():
+    assert percentile_interval(np.append(np.ones(99), 0.5)) is None
+    low, high = percentile_interval(np.linspace(0, 1, 2001))
+    assert (low, high) == (pytest.approx(0.025), pytest.approx(0.975))
 
 
 def test_platt_equals_logistic_regression():

@@ -51,6 +51,7 @@ def test_a_shift_is_said_with_its_figures_and_without_a_verdict(shift, words):
     warning = batch_warning(np.random.default_rng(4).normal(shift, 1, 60), CALIBRATION)
     assert "do not look like the calibration data (faces): over 60 images" in warning
     assert words in warning
+    assert "photos of one person or one series" in warning
     assert "\n" not in warning
 
 
