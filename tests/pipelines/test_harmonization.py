@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from test_prepare import KILLED, REPOSITORY, WHOLE, contents, draw, records, run
+from prepare_samples import KILLED, REPOSITORY, WHOLE, contents, draw, records, run
 
 from pipelines.carrier_survey import measure_items
 from pipelines.errors import InputError

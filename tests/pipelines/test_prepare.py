@@ -3,18 +3,24 @@
 import csv
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
+from prepare_samples import (
+    NUM_IMAGES,
+    REPOSITORY,
+    WHOLE,
+    contents,
+    draw,
+    records,
+    run,
+    sources,
+)
 
 from pipelines.errors import Cause, InputError
 from pipelines.executors import LocalExecutor
@@ -22,65 +28,9 @@ from pipelines.media_item import MediaItem
 from pipelines.output_folder import WORK
 from pipelines.prepare import Progress, prepare
 from pipelines.records.manifest import load_manifest
-from pipelines.records.shards import iter_records
 from pipelines.records.verification import verify_records
 from pipelines.settings import CropSettings, FaceSettings, PrepareSettings
 from pipelines.shard_plan import PlannedItem, plan_shards
-from pipelines.sources.registry import open_source
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-WHOLE = PrepareSettings(
-    faces=FaceSettings(detector="none"), crop=CropSettings(size=32, format="png")
-)
-NUM_IMAGES = 230
-
-
-def draw(path: Path, seed: int, size: int = 32) -> None:
-    """Writes a picture unlike that of any other seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(path)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("media") / "photos"
-    for number in range(NUM_IMAGES):
-        label = "fake" if number % 3 == 0 else "real"
-        draw(folder / label / f"{number:03d}.png", number)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def reference(photos, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("reference") / "records"
-    run(photos, out)
-    return out
-
-
-def sources(*locations: Path, staging: Path = Path("unused")):
-    return [open_source("auto", str(place), domain=None, staging=staging) for place in locations]
-
-
-def run(photos: Path, out: Path, settings=WHOLE, workers=1, **options):
-    return prepare(sources(photos), out, settings, LocalExecutor(workers), **options)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a record folder but the lock."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "lock"
-    }
-
-
-def records(folder: Path):
-    return [
-        (shard.split, record)
-        for shard in load_manifest(folder).shards
-        for record in iter_records(folder / shard.file)
-    ]
 
 
 def test_every_photo_becomes_one_record_with_its_pixels_and_facts(photos, reference):
@@ -122,114 +72,6 @@ def test_two_workers_give_the_bytes_of_one(photos, reference, tmp_path):
         done = [event.done for event in events if event.stage == stage]
         assert done == sorted(done)
         assert (done[0], done[-1]) == (0, NUM_IMAGES)
-
-
-# Kills itself inside the nth call of a function, before (`-`) or after (`+`) its work.
-KILLED = """
-import importlib, os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_prepare import run
-module, name, moment, number = sys.argv[4].split()
-owner = importlib.import_module(module)
-for part in name.split(".")[:-1]:
-    owner = getattr(owner, part)
-name = name.split(".")[-1]
-original, calls = getattr(owner, name), 0
-
-def killing(*args, **kwargs):
-    global calls
-    calls += 1
-    if moment == "-" and calls == int(number):
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = original(*args, **kwargs)
-    if moment == "+" and calls == int(number):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-
-setattr(owner, name, killing)
-run(Path(sys.argv[2]), Path(sys.argv[3]))
-"""
-
-
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "pipelines.prepare index_items + 2",
-        "pipelines.records.writer ShardWriter.write - 1",
-        "pipelines.records.writer ShardWriter.write + 100",
-        "pipelines.shard_work _save_note - 2",
-        "pipelines.shard_work _save_note + 4",
-        "pipelines.prepare save_manifest - 1",
-    ],
-)
-def test_killed_anywhere_and_run_again_gives_the_same_bytes(photos, reference, tmp_path, moment):
-    out = tmp_path / "records"
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(photos), str(out)]
-    killed = subprocess.run(
-        [*command, moment],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert not (out / "manifest.json").exists()
-    whole = contents(reference)
-    for name, data in contents(out).items():
-        # What has its final name is whole already.
-        assert ".tmp-" in name or data == whole[name], name
-    run(photos, out)
-    assert contents(out) == whole
-
-
-def test_finished_shards_are_not_written_again(photos, reference, tmp_path):
-    out = tmp_path / "records"
-    run(photos, out)
-    times = {path.name: path.stat().st_mtime_ns for path in out.glob("faces-*")}
-    events: list[Progress] = []
-    run(photos, out, progress=events.append)
-    assert {path.name: path.stat().st_mtime_ns for path in out.glob("faces-*")} == times
-    assert events[-1] == Progress("shards", NUM_IMAGES, NUM_IMAGES, reused=NUM_IMAGES)
-
-
-@pytest.mark.parametrize("fault", ["delete", "cut", "flip", "note"])
-def test_a_damaged_shard_is_restored_and_no_other_touched(photos, reference, tmp_path, fault):
-    out = tmp_path / "records"
-    run(photos, out)
-    victim, *others = sorted(out.glob("faces-train*"))
-    times = {path.name: path.stat().st_mtime_ns for path in others}
-    data = victim.read_bytes()
-    if fault == "delete":
-        victim.unlink()
-    elif fault == "cut":
-        victim.write_bytes(data[:-20])
-    elif fault == "flip":
-        victim.write_bytes(data[:500] + bytes([data[500] ^ 1]) + data[501:])
-    else:
-        (out / WORK / f"{victim.name}.json").write_text("{}")
-    run(photos, out)
-    assert contents(out) == contents(reference)
-    assert {path.name: path.stat().st_mtime_ns for path in others} == times
-
-
-def test_what_killed_writers_left_is_removed(photos, reference, tmp_path):
-    out = tmp_path / "records"
-    (out / WORK).mkdir(parents=True)
-    (out / "faces-train.tfrecord-00000-of-00003.tmp-123").write_bytes(b"half")
-    (out / WORK / "x.json.tmp-123").write_bytes(b"half")
-    run(photos, out)
-    assert contents(out) == contents(reference)
-
-
-def test_a_second_writer_is_refused(photos, tmp_path):
-    out = tmp_path / "records"
-    (out / WORK).mkdir(parents=True)
-    with (
-        FileLock(out / WORK / "lock"),
-        pytest.raises(InputError, match="another process") as caught,
-    ):
-        run(photos, out)
-    assert caught.value.exit_code == 2
 
 
 def test_other_settings_or_media_are_refused_unless_overwritten(photos, reference, tmp_path):
