@@ -39,7 +39,7 @@ def command(run: str, data: Path | None, force: bool, output_format: str) -> Non
     """Fit thresholds and probabilities of RUN on the validation split and store them with it.
 
     Training does this at its end; call it again after preparing better validation data. Writes
-    calibration.json and its picture, calibration.png.
+    calibration.json and its picture, calibration.png; calibration_clips.png where there are clips.
     """
     from rich.markup import escape
 
@@ -56,11 +56,14 @@ def command(run: str, data: Path | None, force: bool, output_format: str) -> Non
     for warning in (*directory.read_model().caveats, *warnings_of(calibration)):
         warn(escape(warning))
     if output_format == "json":
-        left_out = {"real_scores", "fake_scores"}
+        scores = {"real_scores": True, "fake_scores": True}
+        left_out: dict[str, Any] = {**scores, "video": {**scores, "temporal": {"statistics"}}}
         click.echo(json.dumps(calibration.model_dump(mode="json", exclude=left_out), indent=2))
     else:
         show(run, calibration)
-    stderr.print(escape(f"picture: {directory.calibration_plot}"), highlight=False, soft_wrap=True)
+    for picture in (directory.calibration_plot, directory.clip_calibration_plot):
+        if picture.is_file():
+            stderr.print(escape(f"picture: {picture}"), highlight=False, soft_wrap=True)
 
 
 def warnings_of(calibration: "CalibrationFile") -> list[str]:
@@ -79,6 +82,7 @@ def show(run: str, calibration: "CalibrationFile") -> None:
     from rich.markup import escape
 
     from dfd_tf.cli.console import figures_table, results_console
+    from dfd_tf.evaluation.report_summary import video_facts
 
     console = results_console()
     title = (
@@ -86,6 +90,8 @@ def show(run: str, calibration: "CalibrationFile") -> None:
         f" {calibration.dataset}/{calibration.split}"
     )
     console.print(figures_table(escape(title), _point_rows(calibration), POINT_COLUMNS))
+    for fact in video_facts(calibration):
+        console.print(escape(fact), highlight=False)
     probability = calibration.probability
     if probability is None:
         return

@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "Judge a run on a record folder's test split.",
     "compare": "Compare runs on the same images, with paired tests.",
     "predict": "Score image and video files with a run.",
+    "serve": "Serve runs as a web page and a JSON interface.",
     "config": "List, show and describe configurations.",
 }
 

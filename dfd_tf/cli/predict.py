@@ -23,10 +23,25 @@ import click
 @click.option("--yunet-model", type=click.Path(), help="ONNX file of YuNet.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that read files.")
 @click.option(
+    "--frames",
+    type=click.IntRange(1, 3000),
+    help="Frames looked at in a video, evenly spaced.  [default: as many as in training]",
+)
+@click.option(
+    "--dense",
+    is_flag=True,
+    help="Look at every frame of a video; of more than 3,000, at every second, third and so on.",
+)
+@click.option(
     "--stability",
     is_flag=True,
     help="Score every face after JPEG quality 75 and resizing to 75 % as well; a verdict that"
     " changes is inconclusive. Three times the scoring.",
+)
+@click.option(
+    "--explain",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write pictures to this folder that show where each score comes from.",
 )
 @click.option("--strict", is_flag=True, help="Count a video that is cut short as failed.")
 def command(
@@ -38,14 +53,19 @@ def command(
     faces: str | None,
     yunet_model: str | None,
     threads: int | None,
+    frames: int | None,
+    dense: bool,
     stability: bool,
+    explain: Path | None,
     strict: bool,
 ) -> int:
     """Score the images and videos at PATHS (files or folders) with RUN.
 
     The verdict is real, fake, inconclusive or no face, with the reason beside it. Faces are found
-    and cropped as in the run's training data unless --faces says otherwise. Exits with 3 when some
-    files of a batch could not be scored, with 2 when the only one could not.
+    and cropped as in the run's training data unless --faces says otherwise. The persons of a video
+    are told apart, and the video is as fake as the worst of them; --format jsonl tells of each
+    person and of each frame. Exits with 3 when some files of a batch could not be scored, with 2
+    when the only one could not.
     """
     from contextlib import nullcontext
 
@@ -56,14 +76,17 @@ def command(
 
     start_tensorflow()
     from dfd_tf.cli.console import progress_bar, stderr, warn
-    from dfd_tf.inference.media_faces import list_files
+    from dfd_tf.inference.media_faces import FrameSampling, list_files
     from dfd_tf.inference.output import open_output
-    from dfd_tf.inference.prediction import missing_threshold, predict_files
+    from dfd_tf.inference.prediction import missing_threshold, predict_media
     from dfd_tf.inference.prediction import operating_point as find_operating_point
     from dfd_tf.inference.predictor import load_predictor
     from dfd_tf.inference.shift import batch_warning
-    from pipelines.errors import InputError, printable
+    from pipelines.errors import InputError, MediaError, printable
 
+    if dense and frames is not None:
+        raise InputError("--frames and --dense: a number of frames, or every frame; give one")
+    sampling = FrameSampling(frames, dense)
     files, is_batch = list_files(paths)
     if not files:
         raise InputError(f"{printable(', '.join(paths))}: no files there")
@@ -79,14 +102,27 @@ def command(
     counts = {"ok": 0, "no_face": 0, "error": 0}
     verdicts = dict.fromkeys(("real", "fake", "inconclusive"), 0)
     image_scores: list[float] = []
-    num_truncated = 0
+    num_truncated = num_unexplained = 0
+    folder = None
+    if explain is not None:
+        from dfd_tf.inference.explanation_files import open_explanation_folder
+
+        folder = open_explanation_folder(explain, files, predictor, sampling, operating_point)
     # Rows that come as they are made and a bar would overwrite each other on a terminal.
     has_rows = output is None and output_format != "table" and sys.stdout.isatty()
     bar = nullcontext(lambda _done, _total: None) if has_rows else progress_bar("predicting")
     # The output first: rich's bar redirects sys.stdout to stderr.
     with open_output(output, output_format, predictor, operating_point) as write, bar as progress:
-        for result in predict_files(predictor, files, threshold, num_threads, stability=stability):
+        for media, result in predict_media(
+            predictor, files, threshold, num_threads, stability=stability, sampling=sampling
+        ):
             write(result)
+            if folder is not None:
+                try:
+                    folder.write(1 + sum(counts.values()), media, result)
+                except MediaError as error:
+                    num_unexplained += 1
+                    warn(escape(f"{result.path}: not explained: {printable(error.reason)}"))
             counts[result.status] += 1
             if result.verdict in verdicts:
                 verdicts[result.verdict] += 1
@@ -96,7 +132,8 @@ def command(
             progress(sum(counts.values()), len(files))
     stderr.print(
         f"{counts['ok']} scored, {counts['no_face']} without a face, {counts['error']} failed"
-        + (f", {num_truncated} cut short" if num_truncated else ""),
+        + (f", {num_truncated} cut short" if num_truncated else "")
+        + (f", {num_unexplained} not explained" if num_unexplained else ""),
         highlight=False,
     )
     if any(verdicts.values()):
@@ -105,8 +142,8 @@ def command(
     shifted = calibration and batch_warning(np.array(image_scores), calibration)
     if shifted:
         warn(escape(shifted))
-    if counts["ok"] == len(files) and not (strict and num_truncated):
+    if counts["ok"] == len(files) and not (strict and num_truncated) and not num_unexplained:
         return 0
     if is_batch:
         return 3
-    raise InputError(f"{result.path}: {result.error or '; '.join(result.notes)}")
+    raise InputError(f"{result.path}: {result.error or '; '.join(result.notes) or 'not explained'}")

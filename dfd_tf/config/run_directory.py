@@ -4,7 +4,7 @@ config.yaml       the experiment, fully resolved
 provenance.json   versions, commit, machine, dataset fingerprint, seed, selection rule
 checkpoints/      resumable states, the newest two
 best/             weights of the selected epoch (model.weights.h5) and model.json beside them
-calibration.json  probability map and thresholds; drawn in calibration.png
+calibration.json  probability map and thresholds; drawn in calibration.png, calibration_clips.png
 history.csv       one row an epoch
 logs/             TensorBoard
 samples/          pictures a generator made from the same noise, one grid an epoch
@@ -82,6 +82,7 @@ class RunDirectory:
         self.model = self.best / "model.json"
         self.calibration = self.path / "calibration.json"
         self.calibration_plot = self.path / "calibration.png"
+        self.clip_calibration_plot = self.path / "calibration_clips.png"
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
         self.samples = self.path / "samples"

@@ -29,10 +29,11 @@ def to_unit(images: Any) -> Any:
 class Detector(keras.Model):
     """Base of the detectors.
 
-    A subclass overrides `call`, `score`, `explain`, `compute_loss` (and `compute_metrics` where it
-    has figures of its own), so that the stock `train_step` works: `compile` gets an optimiser and
-    nothing else. Its constructor takes its config's fields but `name` and `phases` as plain keyword
-    arguments, makes every weight, and reads no file; `get_config` returns those arguments.
+    A subclass overrides `call`, `score`, `explain`, `embed`, `compute_loss` (and `compute_metrics`
+    where it has figures of its own), so that the stock `train_step` works: `compile` gets an
+    optimiser and nothing else. Its constructor takes its config's fields but `name` and `phases` as
+    plain keyword arguments, makes every weight, and reads no file; `get_config` returns those
+    arguments.
     """
 
     fitted: ClassVar[bool] = True
@@ -165,6 +166,14 @@ class Detector(keras.Model):
 
         Each map is divided by its own maximum; an image without any evidence gives zeros.
         """
+
+    @abstractmethod
+    def embed(self, images: Any) -> Any:
+        """Describes images by what the score is made of: (batch, d) float32, in inference mode."""
+
+    def reconstruct(self, images: Any) -> Any:  # noqa: ARG002
+        """Reconstructs images: same shape, float32 in [0, 1]; None from what does not do that."""
+        return None
 
     def begin_phase(self, phase: Phase) -> None:
         """Sets what trains in a phase, by default everything that ever does; called before

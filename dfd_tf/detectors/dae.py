@@ -163,9 +163,21 @@ class DenoisingAutoencoder(Detector):
         self.term_scales.assign(np.where(deviations > 0, deviations, 1.0))
 
     def explain(self, images: Any) -> Any:
-        """Absolute error averaged over the patch around each pixel."""
-        errors = _errors(images, self.reconstruct(images))
-        return explanation_map(patch_map(errors, self.patch), self.image_size)
+        """Error map of the score: 0.7 parts pixels, 0.3 parts features.
+
+        Pixels are the absolute error averaged over the patch around each, with the weights of both
+        the global and the patch term; features the distance at each location (`distance_map`), with
+        the weight of the feature term. Each weight is divided by its term's scale as in the score,
+        but the medians are not subtracted: what is badly rebuilt in every face shows as well.
+        """
+        reconstruction = self.reconstruct(images)
+        pixels = patch_map(_errors(images, reconstruction), self.patch)
+        features = self.perceptual.distance_map(images, reconstruction)
+        weights = ops.array(TERM_WEIGHTS, "float32")
+        if self.scoring == "standardized":
+            weights = weights / self.term_scales
+        evidence = (weights[0] + weights[1]) * pixels + weights[2] * features
+        return explanation_map(evidence, self.image_size)
 
     def get_config(self) -> dict[str, Any]:
         return {

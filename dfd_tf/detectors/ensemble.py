@@ -63,6 +63,10 @@ class Member(Detector):
     def explain(self, images: Any) -> Any:
         return explanation_map(self.detector.explain(self.resized(images)), self.image_size)
 
+    def embed(self, images: Any) -> Any:
+        """The detector's embedding, of length 1: (batch, d) float32."""
+        return ops.normalize(self.detector.embed(self.resized(images)), axis=-1)
+
     def resized(self, images: Any) -> Any:
         """Scales images to the detector's size as the decoder does: anti-aliased, in 8 bit.
 
@@ -155,11 +159,21 @@ class Ensemble(Detector):
         )
 
     def explain(self, images: Any) -> Any:
-        """Weighted mean of the members' maps, each map divided by its maximum again."""
+        """Sum of the members' maps, each weighed by what its member adds to the score.
+
+        A member whose mapped score is below 0 (log odds of less than one half, or a real image like
+        most) speaks for `real`, and its map is left out.
+        """
         maps = sum(
-            member.settings.weight * member.explain(images) for member in self.used_members()
+            ops.relu(member.settings.weight * member.score(images))[:, None, None]
+            * member.explain(images)
+            for member in self.used_members()
         )
         return explanation_map(maps, self.image_size)
+
+    def embed(self, images: Any) -> Any:
+        """The members' embeddings, each of length 1, side by side: (batch, d) float32."""
+        return ops.concatenate([one.embed(images) for one in self.used_members()], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {

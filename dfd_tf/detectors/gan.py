@@ -214,6 +214,11 @@ class GanDetector(Detector):
         evidence = ops.relu(ops.matmul(ops.cast(features[-1], "float32"), direction)[..., 0])
         return explanation_map(evidence, self.image_size)
 
+    def embed(self, images: Any) -> Any:
+        """The discriminator's mean features: (batch, 64) float32."""
+        _, features = self._logits_and_features(_to_signed(images), training=False)
+        return self.pooling(features[-1])
+
     def generate(self) -> Any:
         if self.generator is None:
             return None

@@ -14,7 +14,7 @@ from keras import ops
 
 from dfd_tf.detectors.base import Detector
 from dfd_tf.detectors.explanation import explanation_map
-from dfd_tf.detectors.patches import top_patch_mean
+from dfd_tf.detectors.patches import patch_map, top_patch_mean
 from dfd_tf.networks.residual import residual_decoder, residual_encoder
 
 
@@ -96,8 +96,12 @@ class ResidualAutoencoder(Detector):
         return top_patch_mean(errors, self.patch, self.top_patches)
 
     def explain(self, images: Any) -> Any:
-        """Squared reconstruction error per pixel."""
-        return explanation_map(self._errors(images), self.image_size)
+        """Squared reconstruction error averaged over the patch around each pixel.
+
+        For `top_patches` the highest places of the map are what the score averages; for `mse` the
+        mean of the map is, up to the border, the score.
+        """
+        return explanation_map(patch_map(self._errors(images), self.patch), self.image_size)
 
     def get_config(self) -> dict[str, Any]:
         return {

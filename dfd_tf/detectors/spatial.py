@@ -90,10 +90,7 @@ class SpatialDetector(BackboneDetector):
         if self.pooling_name == "average":
             pooled = self.dropout(self.pooling(features), training=training)
             return {"label": self.head(pooled)[:, 0], "locations": locations}
-        num_locations = locations.shape[1] * locations.shape[2]
-        logits = ops.reshape(locations, (-1, num_locations))
-        highest = ops.top_k(logits, max(1, round(self.top_k * num_locations)))[0]
-        return {"label": ops.mean(highest, axis=-1), "locations": locations}
+        return {"label": ops.mean(self._highest(locations), axis=-1), "locations": locations}
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
@@ -123,16 +120,31 @@ class SpatialDetector(BackboneDetector):
 
     def explain(self, images: Any) -> Any:
         """Evidence for `fake` at each location of the last feature map: the positive part of its
-        logit without the bias.
+        logit without the bias, of the locations that the score is made of.
 
-        For average pooling this is Grad-CAM (Selvaraju et al. 2017): behind it and one linear
-        layer the gradient of the logit with respect to each location is the layer's kernel over
-        the number of locations, so Grad-CAM is the class activation map (their section 3.1) and
-        needs no gradient.
+        This is HiResCAM (Draelos & Carin 2020, arXiv:2011.08891), features times the score's
+        gradient at each location, in closed form: the gradient is the layer's kernel over the
+        number of locations averaged, and 0 at the locations that `top_k` leaves out. For average
+        pooling it equals Grad-CAM (Selvaraju et al. 2017, section 3.1); for `top_k` Grad-CAM would
+        spread the gradient over locations without any influence on the score.
         """
         features = self._features(images, training=False)
-        evidence = ops.relu(ops.squeeze(ops.matmul(features, self.head.kernel), axis=-1))
+        logits = ops.squeeze(ops.matmul(features, self.head.kernel), axis=-1)
+        evidence = ops.relu(logits)
+        if self.pooling_name == "top_k":
+            lowest = self._highest(logits)[:, -1]
+            evidence = ops.where(logits >= lowest[:, None, None], evidence, 0.0)
         return explanation_map(evidence, self.image_size)
+
+    def embed(self, images: Any) -> Any:
+        """The mean features of the last map: (batch, channels of the backbone) float32."""
+        return self.pooling(self._features(images, training=False))
+
+    def _highest(self, locations: Any) -> Any:
+        """The `top_k` highest of the logits (batch, rows, columns), falling."""
+        num_locations = locations.shape[1] * locations.shape[2]
+        logits = ops.reshape(locations, (-1, num_locations))
+        return ops.top_k(logits, max(1, round(self.top_k * num_locations)))[0]
 
     def _features(self, images: Any, *, training: bool | None) -> Any:
         features = self.backbone(self.residual_input(images), training=training)

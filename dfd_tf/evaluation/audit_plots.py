@@ -99,7 +99,7 @@ def _draw_values(axes: Axes, media: Sequence[AuditedMedium], place: int) -> None
             label=f"{name} (n = {number}{missing})",
         )
     if any(len(found) for found in values.values()):
-        axes.legend(fontsize=8)
+        axes.legend(loc="upper right", fontsize=8)
 
 
 def _draw_names(axes: Axes, media: Sequence[AuditedMedium]) -> None:
@@ -112,7 +112,7 @@ def _draw_names(axes: Axes, media: Sequence[AuditedMedium]) -> None:
             axes.bar(places, shares, width=0.38, color=color, label=f"{name} (n = {number})")
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.8, max(1, len(names)) - 0.2)
-    axes.legend(fontsize=8)
+    axes.legend(loc="upper right", fontsize=8)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_tf.evaluation.calibration_plot import calibration_plot
+from dfd_tf.evaluation.calibration_plot import calibration_plot, clip_calibration_plot
 from dfd_tf.evaluation.calibrator_choice import choose_probability
 from dfd_tf.evaluation.disjointness import num_seen
 from dfd_tf.evaluation.model_card import write_model_card
 from dfd_tf.evaluation.plots import PlotContext, png_bytes
-from dfd_tf.evaluation.samples import ScoredSamples, image_level
+from dfd_tf.evaluation.samples import ScoredSamples, image_level, video_level
 from dfd_tf.evaluation.scoring import Progress, score_split
 from dfd_tf.evaluation.stacking import cross_fitted_samples, is_stacked
 from dfd_tf.evaluation.thresholds import conformal_thresholds, tied_points, youden_threshold
 from dfd_tf.evaluation.trivial_data import picture_statistics, trivial_data_caveats
+from dfd_tf.evaluation.video_calibration import fit_video_calibration, temporal_reference
 from dfd_tf.inference.calibration import CalibrationFile
 from dfd_tf.inference.predictor import Predictor, load_predictor, read_calibration
 from pipelines.bad_records import skipped_warning, without_bad_records
@@ -80,7 +81,9 @@ def calibrate_run(
     faces = score(predictor, records, manifest, SPLIT, progress, domains=domains)
     if not force:
         _refuse_fewer(predictor, faces, manifest)
-    return write_calibration(faces, predictor, records, manifest, cross_fitted=cross_fitted)
+    return write_calibration(
+        faces, predictor, records, manifest, cross_fitted=cross_fitted, progress=progress
+    )
 
 
 def _refuse_fewer(predictor: Predictor, faces: ScoredSamples, manifest: Manifest) -> None:
@@ -104,6 +107,7 @@ def write_calibration(
     manifest: Manifest,
     *,
     cross_fitted: bool,
+    progress: Progress | None = None,
 ) -> CalibrationFile:
     """Fits a calibration to the face scores of a validation split, stores and draws it.
 
@@ -113,25 +117,44 @@ def write_calibration(
         records: The records they are of, looked at once more for pictures that are too easy.
         manifest: That of the records.
         cross_fitted: Whether the scores are of stacks that were fitted without the image's person.
+        progress: Told how far the second look at real clips is.
 
     Raises:
         InputError: As `fit_calibration`.
         DatasetError: The records are damaged.
     """
     fitted = fit_calibration(image_level(faces), predictor, manifest, cross_fitted=cross_fitted)
+    video = fit_video_calibration(
+        faces,
+        method=predictor.experiment.calibration.method,
+        are_logits=predictor.detector.score_is_logit,
+        seed=predictor.experiment.seed,
+    )
+    if video is not None:
+        reference, missing = temporal_reference(
+            faces, predictor, records, manifest, SPLIT, progress
+        )
+        video = video.model_copy(update={"temporal": reference, "temporal_missing": missing})
     domains = np.unique(faces.domains).tolist()
     statistics = picture_statistics(records, manifest, SPLIT, domains)
     caveats = (*fitted.calibration.caveats, *trivial_data_caveats(statistics))
     if warning := skipped_warning(records, manifest):
         caveats = (*caveats, warning)
     calibration = fitted.calibration.model_copy(
-        update={"caveats": caveats, "records": str(records.resolve())}
+        update={"caveats": caveats, "records": str(records.resolve()), "video": video}
     )
     run = predictor.run
     run.write(run.calibration, calibration.to_json().encode())
     context = PlotContext(run.path.name, manifest.name, SPLIT)
     figure = calibration_plot(calibration, fitted.images, fitted.held_out, context)
     run.write(run.calibration_plot, png_bytes(figure))
+    if video is not None and video.thresholds:
+        clips = video_level(faces.labelled(), video.aggregation)
+        assert clips is not None
+        figure = clip_calibration_plot(calibration, clips, context)
+        run.write(run.clip_calibration_plot, png_bytes(figure))
+    else:
+        run.clip_calibration_plot.unlink(missing_ok=True)
     write_model_card(run)
     return calibration
 

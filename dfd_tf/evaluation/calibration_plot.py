@@ -9,7 +9,7 @@ from dfd_tf.evaluation.calibrators import expected_error, sigmoid
 from dfd_tf.evaluation.metrics import NUM_BINS, probability_bins
 from dfd_tf.evaluation.plots import FAKE_COLOR, LINE_COLOR, REAL_COLOR, PlotContext
 from dfd_tf.evaluation.samples import ScoredSamples
-from dfd_tf.inference.calibration import CalibrationFile, Threshold
+from dfd_tf.inference.calibration import CalibratedScores, CalibrationFile, Threshold
 from dfd_tf.inference.verdicts import judge
 
 VERDICT_COLORS = {"real": REAL_COLOR, "inconclusive": "#8a8a8a", "fake": FAKE_COLOR}
@@ -40,6 +40,22 @@ def calibration_plot(
     return figure
 
 
+def clip_calibration_plot(
+    calibration: CalibrationFile, clips: ScoredSamples, context: PlotContext
+) -> Figure:
+    """Draws the same of clips.
+
+    Args:
+        calibration: With limits of clips.
+        clips: The labelled clips they were fitted to.
+        context: What the title names.
+    """
+    assert calibration.video is not None
+    own = {name: getattr(calibration.video, name) for name in CalibratedScores.model_fields}
+    of_clips = calibration.model_copy(update={**own, "video": None})
+    return calibration_plot(of_clips, clips, None, context)
+
+
 def _draw_reliability(
     axes: Axes,
     calibration: CalibrationFile,
@@ -49,7 +65,7 @@ def _draw_reliability(
     assert calibration.probability is not None
     method = calibration.probability.method
     axes.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":", label="perfect")
-    curves = [(f"{method}, on its own images", calibration.probability.apply(images.scores), "-s")]
+    curves = [(f"{method}, in-sample", calibration.probability.apply(images.scores), "-s")]
     if held_out is not None:
         curves.append((f"{method}, cross-fitted", held_out, "-o"))
     if calibration.probability.ece_before is not None:

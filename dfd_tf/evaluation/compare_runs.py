@@ -17,9 +17,11 @@ from dfd_tf.evaluation.comparison import (
     compare_level,
     compared_metrics,
 )
+from dfd_tf.evaluation.evaluate import calibration_at
 from dfd_tf.evaluation.evaluate_run import evaluation_facts, open_records
 from dfd_tf.evaluation.samples import ScoredSamples, image_level, video_level
 from dfd_tf.evaluation.scoring import Progress, score_split
+from dfd_tf.inference.calibration import aggregation_of
 from dfd_tf.inference.predictor import Predictor, load_predictor
 from pipelines.bad_records import skipped_warning
 from pipelines.errors import InputError
@@ -31,6 +33,7 @@ _OF_RUN = (
     "weights_sha256",
     "pretrained",
     "selection",
+    "aggregation",
     "relation",
     "warnings",
 )
@@ -111,7 +114,7 @@ def compare_runs(
 
         faces = score_split(predictor, records, manifest, split, advance)
         images = image_level(faces)
-        videos = video_level(images)
+        videos = video_level(faces, aggregation_of(predictor.calibration)[0])
         found = {"image": images} | ({"video": videos} if videos is not None else {})
         per_run.append({level: samples.labelled() for level, samples in found.items()})
         domains = np.unique(faces.domains).tolist()
@@ -121,7 +124,7 @@ def compare_runs(
     levels: dict[str, list[JudgedRun]] = {}
     for level in per_run[0]:
         judged = [
-            JudgedRun(name, samples[level], predictor.calibration)
+            JudgedRun(name, samples[level], calibration_at(predictor.calibration, level))
             for predictor, name, samples in zip(predictors, names, per_run, strict=True)
         ]
         for run in judged[1:]:

@@ -16,7 +16,7 @@ from dfd_tf.evaluation.metrics import (
 )
 from dfd_tf.evaluation.samples import ScoredSamples, image_level, video_level
 from dfd_tf.evaluation.thresholds import TARGETS, conformal_rank
-from dfd_tf.inference.calibration import CalibrationFile, Threshold
+from dfd_tf.inference.calibration import CalibrationFile, Threshold, aggregation_of
 from dfd_tf.inference.shift import score_shift
 from pipelines.media_item import FAKE, REAL
 
@@ -25,6 +25,9 @@ Metric = dict[str, float | None]
 
 MetricPath = tuple[str, ...]
 """Group and name of a metric, as in `("ranking", "auc")`, `("decisions", "balanced", "fpr")`."""
+
+OF_CLIPS, OF_IMAGES = "clips", "single images"
+"""What the limits of a level were set on."""
 
 RATES = {"recall": FAKE, "fpr": REAL}
 """Decision metrics that are shares of one class."""
@@ -57,16 +60,44 @@ def evaluate_samples(
     """
     images = image_level(faces)
     levels = {"image": images.labelled()}
-    videos = video_level(images)
+    videos = video_level(faces, aggregation_of(calibration)[0])
     if videos is not None:
         levels["video"] = videos.labelled()
     figures: dict[str, Any] = {"num_unlabelled": int(np.sum(images.labels < 0)), "levels": {}}
     for name, samples in levels.items():
         if len(samples):
-            figures["levels"][name] = _level(samples, calibration, seed)
+            figures["levels"][name] = _level(samples, calibration_at(calibration, name), seed)
+    if "video" in figures["levels"]:
+        figures["levels"]["video"] |= {
+            "aggregation": aggregation_of(calibration)[0],
+            "limits": _limits(calibration),
+        }
     if calibration is not None and fresh and len(levels["image"]):
         figures["levels"]["image"] |= _promise(levels["image"], calibration)
     return Evaluation(levels, figures)
+
+
+def _limits(calibration: CalibrationFile | None) -> dict[str, str]:
+    """Says of each operating point, and of probabilities, what those of clips were set on."""
+    if calibration is None:
+        return {}
+    video = calibration.video
+    own = {point.name for point in video.thresholds} if video else set()
+    points = [point.name for point in calibration.of_clips().thresholds]
+    limits = {name: OF_CLIPS if name in own else OF_IMAGES for name in points}
+    if calibration.of_clips().probability is not None:
+        has_own = video is not None and video.probability is not None
+        limits["probabilities"] = OF_CLIPS if has_own else OF_IMAGES
+    return limits
+
+
+def calibration_at(calibration: CalibrationFile | None, level: str) -> CalibrationFile | None:
+    """Returns the calibration with thresholds and probabilities of a level.
+
+    For clips those are their own where the calibration had enough of them, else those of single
+    images, as in `predict`.
+    """
+    return calibration.of_clips() if calibration is not None and level == "video" else calibration
 
 
 def _level(

@@ -11,13 +11,14 @@ from etils import epath
 
 from dfd_tf.config.run_directory import ModelFile, RunDirectory
 from dfd_tf.evaluation.disjointness import num_seen
-from dfd_tf.evaluation.evaluate import Evaluation, evaluate_samples
+from dfd_tf.evaluation.evaluate import OF_IMAGES, Evaluation, evaluate_samples
 from dfd_tf.evaluation.model_card import write_model_card
 from dfd_tf.evaluation.plots import PlotContext
 from dfd_tf.evaluation.report_cases import write_cases
 from dfd_tf.evaluation.report_files import METRICS_NAME, Report, write_report
 from dfd_tf.evaluation.report_page import write_page
 from dfd_tf.evaluation.scoring import Progress, score_split
+from dfd_tf.inference.calibration import aggregation_of
 from dfd_tf.inference.predictor import Predictor
 from dfd_tf.inference.shift import SHIFT_ALARM
 from pipelines.bad_records import skipped_warning, without_bad_records
@@ -110,6 +111,7 @@ def evaluation_facts(
         domains: The domains judged; empty: all.
     """
     model = predictor.model
+    aggregation, reason = aggregation_of(predictor.calibration)
     return {
         "run": str(predictor.run),
         "detector": model.detector,
@@ -122,7 +124,8 @@ def evaluation_facts(
         "relation": relation(predictor, manifest, domains),
         "aggregation": {
             "image": "highest score of the faces of an image or frame",
-            "video": "mean over frames",
+            "video": "highest score of the persons that count; a person's is the"
+            f" {aggregation} over the frames it is in ({reason})",
         },
         "operating_point": operating_point,
         "interval": "95 % percentile bootstrap over persons, videos or images; rates of 0 and 1:"
@@ -216,8 +219,9 @@ def figure_warnings(figures: dict[str, Any]) -> list[str]:
         if not level["num_real"] or not level["num_fake"]:
             only = "real" if level["num_real"] else "fake"
             found.append(f"{name} level: only {only} ones; what needs both is undefined")
-    if "video" in levels:
-        found.append("video level: thresholds and probabilities were set on single images")
+    limits = levels.get("video", {}).get("limits", {})
+    if borrowed := ", ".join(name for name, origin in limits.items() if origin == OF_IMAGES):
+        found.append(f"video level: set on {OF_IMAGES}, not on clips: {borrowed}")
     shift = levels.get("image", {}).get("shift")
     if shift and shift["p_value"] < SHIFT_ALARM:
         found.append(

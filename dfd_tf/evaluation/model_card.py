@@ -16,6 +16,7 @@ from etils import epath
 
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.evaluation import report_summary, report_tables
+from dfd_tf.evaluation.evaluate import calibration_at
 from dfd_tf.evaluation.report_files import METRICS_NAME
 from dfd_tf.evaluation.stored_figures import StoredEvaluation, checked_json
 from dfd_tf.inference.calibration import parse_calibration
@@ -73,7 +74,7 @@ def write_model_card(run: RunDirectory) -> epath.Path:
             damaged=damaged,
             verdict=report_summary.ranking_verdict,
             decisions=lambda figures, level: report_summary.decision_verdict(
-                figures, level, calibration
+                figures, level, calibration_at(calibration, level)
             ),
             interval=report_summary.interval_text,
             counts=report_summary.level_counts,

@@ -1,6 +1,5 @@
 """Plots of one evaluation, as PNG files; every title says level, dataset, split and n."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,11 @@ from dfd_tf.evaluation.metrics import (
 )
 from dfd_tf.evaluation.samples import ScoredSamples
 from dfd_tf.inference.calibration import Probability, Threshold
+from dfd_tf.inference.figures import FAKE_COLOR as FAKE_COLOR
+from dfd_tf.inference.figures import LINE_COLOR as LINE_COLOR
+from dfd_tf.inference.figures import REAL_COLOR as REAL_COLOR
+from dfd_tf.inference.figures import png_bytes as png_bytes
 
-REAL_COLOR, FAKE_COLOR, LINE_COLOR = "#2a78b5", "#d1495b", "#333333"
 BEFORE_COLOR = "#c27c0e"
 
 
@@ -119,7 +121,7 @@ def histogram_plot(
             label=f"{threshold.name} {threshold.value:.4g}",
         )
     axes.set(xlabel="score (higher = more likely fake; tails gathered)", ylabel=f"{samples.level}s")
-    axes.legend(fontsize=8)
+    axes.legend(loc="upper right", fontsize=8)
     return figure
 
 
@@ -199,13 +201,6 @@ def picture_grid(
             if row == 0:
                 axes.set_title(captions[column], fontsize=7)
     return figure
-
-
-def png_bytes(figure: Figure) -> bytes:
-    """Returns a PNG without a time stamp: equal figures give equal bytes."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
-    return file.getvalue()
 
 
 def _figure(title: str) -> tuple[Figure, Axes]:

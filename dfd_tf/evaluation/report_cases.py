@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from PIL import Image
 
@@ -16,6 +15,7 @@ from dfd_tf.evaluation import plots
 from dfd_tf.evaluation.report_files import Report
 from dfd_tf.evaluation.samples import ScoredSamples
 from dfd_tf.inference.calibration import CalibrationFile
+from dfd_tf.inference.explanations import heat_overlay
 from dfd_tf.inference.predictor import Predictor
 from pipelines.errors import printable
 from pipelines.media_item import FAKE, LABEL_NAMES, REAL
@@ -175,23 +175,11 @@ def _facts(faces: ScoredSamples, place: int, calibration: CalibrationFile | None
 def _pictures(predictor: Predictor, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """What is seen of faces (n, h, w, 3) uint8: kind -> (n, h, w, 3) float in [0, 1]."""
     images = np.asarray(to_unit(pixels))
-    maps = np.asarray(predictor.detector.explain(images))
-    pictures = {"face": images, "heat map": heat_overlay(images, maps)}
-    reconstruct = getattr(predictor.detector, "reconstruct", None)
-    if reconstruct is not None:
-        pictures["reconstruction"] = np.clip(np.asarray(reconstruct(images)), 0.0, 1.0)
+    pictures = {"face": images, "heat map": heat_overlay(images, predictor.explain(pixels))}
+    reconstructions = predictor.reconstruct(pixels)
+    if reconstructions is not None:
+        pictures["reconstruction"] = reconstructions
     return pictures
-
-
-def heat_overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Lays heat maps (n, h, w) in [0, 1] over greyed faces (n, h, w, 3) in [0, 1].
-
-    The stronger the map, the more of its colour: where there is no evidence the face is seen.
-    """
-    grey = images.mean(axis=-1, keepdims=True)
-    colour = matplotlib.colormaps["inferno"](maps)[..., :3]
-    share = 0.75 * maps[..., None]
-    return (1 - share) * grey + share * colour
 
 
 def _jpeg(image: np.ndarray) -> bytes:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.evaluation import plots
-from dfd_tf.evaluation.evaluate import Evaluation, Metric
+from dfd_tf.evaluation.evaluate import Evaluation, Metric, calibration_at
 from dfd_tf.evaluation.samples import ScoredSamples
 from dfd_tf.inference.calibration import CalibrationFile, Threshold
 from pipelines.errors import InputError, printable
@@ -80,9 +80,10 @@ def write_report(
     report.add(METRICS_NAME, text.encode())
     for level, figures in evaluation.figures["levels"].items():
         samples = evaluation.levels[level]
-        report.add(f"{level}_scores.csv", _score_table(samples, calibration))
+        of_level = calibration_at(calibration, level)
+        report.add(f"{level}_scores.csv", _score_table(samples, of_level))
         for name, picture in _plots(
-            samples, figures, calibration, operating_point, report.context
+            samples, figures, of_level, operating_point, report.context
         ).items():
             report.add(f"{level}_{name}.png", plots.png_bytes(picture))
 

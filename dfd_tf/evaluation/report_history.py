@@ -76,7 +76,7 @@ def history_plot(rows: list[dict[str, str]], best_epoch: int, run: str) -> Figur
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if name == "learning_rate":
             axes.set_yscale("log")
-    grid[0].legend(fontsize=7)
+    grid[0].legend(loc="upper right", fontsize=7)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     for axes in grid[max(0, len(panels) - columns) : len(panels)]:

@@ -13,6 +13,7 @@ from etils import epath
 
 from dfd_tf.config.run_directory import RunDirectory
 from dfd_tf.evaluation import audit_files, report_summary, report_tables
+from dfd_tf.evaluation.evaluate import calibration_at
 from dfd_tf.evaluation.html_page import inline_jpeg, inline_png, render
 from dfd_tf.evaluation.plots import png_bytes
 from dfd_tf.evaluation.report_cases import CASES_NAME
@@ -87,7 +88,8 @@ def _verdicts(figures: dict[str, Any], calibration: CalibrationFile | None) -> l
     verdicts = []
     for name, level in figures["levels"].items():
         ranking, ranks_badly = report_summary.ranking_verdict(name, level)
-        decisions, decides_badly = report_summary.decision_verdict(figures, name, calibration)
+        at_level = calibration_at(calibration, name)
+        decisions, decides_badly = report_summary.decision_verdict(figures, name, at_level)
         bad = ranks_badly or decides_badly
         verdicts.append({"level": name, "ranking": ranking, "decisions": decisions, "bad": bad})
     return verdicts

@@ -150,7 +150,35 @@ def calibration_facts(calibration: CalibrationFile | None) -> list[str]:
         )
     if calibration.cross_fitted:
         facts.append("calibrated on scores of stacks fitted without that person or video")
+    facts += video_facts(calibration)
     return [*facts, *calibration.caveats]
+
+
+def video_facts(calibration: CalibrationFile) -> list[str]:
+    """Says how clips are scored and judged; nothing without clips in the calibration data."""
+    video = calibration.video
+    if video is None:
+        return []
+    found = [
+        f"clips: {video.num_real} real ({video.num_real_clusters} persons or videos;"
+        f" {video.num_clips_of_several} show several persons) and {video.num_fake} fake",
+        f"clips: a person's score is {video.aggregation_reason}",
+    ]
+    found += [
+        f"clips: called fake above {point.value:.4g} at {point.name} ({point.rule})"
+        for point in video.thresholds
+    ]
+    for reason in dict.fromkeys(video.missing.values()):
+        names = ", ".join(name for name, why in video.missing.items() if why == reason)
+        found.append(f"clips: {names} of their own not set: {reason}")
+    if video.temporal is None:
+        found.append(f"clips: change over time is not judged: {video.temporal_missing}")
+    else:
+        found.append(
+            f"clips: change over time is compared with that of {len(video.temporal.statistics)}"
+            " persons in real clips"
+        )
+    return found
 
 
 def limits(model: ModelFile, crop: Mapping[str, Any], domains: list[str]) -> list[str]:

@@ -1,10 +1,11 @@
 """Scores with their labels and origins, and their aggregation from faces to images to videos."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dfd_tf.inference.video_scores import AggregationName, clip_score, person_scores
 from pipelines.errors import DatasetError, ModelFileError, printable
 
 
@@ -21,6 +22,9 @@ class ScoredSamples:
         videos: (n,) composite video keys, empty for stills.
         domains: (n,) domain names.
         methods: (n,) manipulation methods, empty for real or unknown.
+        persons: (n,) int64, number of the face's person in its video (`tracks.track_persons`); 0
+            for stills, where nobody was tracked, and above face level.
+        seconds: (n,) float64, time of the frame in its video; 0 for stills.
 
     Raises:
         ValueError: Lengths differ.
@@ -35,6 +39,8 @@ class ScoredSamples:
     videos: np.ndarray
     domains: np.ndarray
     methods: np.ndarray
+    persons: np.ndarray
+    seconds: np.ndarray
 
     def __post_init__(self) -> None:
         lengths = {len(getattr(self, name)) for name in _COLUMNS}
@@ -59,7 +65,17 @@ class ScoredSamples:
         return self.select(self.labels >= 0)
 
 
-_COLUMNS = ("scores", "labels", "keys", "clusters", "videos", "domains", "methods")
+_COLUMNS = (
+    "scores",
+    "labels",
+    "keys",
+    "clusters",
+    "videos",
+    "domains",
+    "methods",
+    "persons",
+    "seconds",
+)
 
 
 def image_level(faces: ScoredSamples) -> ScoredSamples:
@@ -68,45 +84,73 @@ def image_level(faces: ScoredSamples) -> ScoredSamples:
     Raises:
         DatasetError: Faces of one image are labelled differently.
     """
-    return _aggregate(faces, faces.keys, "image", np.maximum)
+    names, first, inverse = _groups(faces, faces.keys, "image")
+    scores = np.full(len(names), -np.inf)
+    np.maximum.at(scores, inverse, faces.scores)
+    return _one_each(faces, names, first, scores, "image")
 
 
-def video_level(images: ScoredSamples) -> ScoredSamples | None:
-    """One sample a video (equal composite keys): the mean over its frames; None without videos.
+def video_level(faces: ScoredSamples, aggregation: AggregationName) -> ScoredSamples | None:
+    """One sample a video (equal composite keys), scored as `predict` scores it; None without.
+
+    Args:
+        faces: Samples of level `face`.
+        aggregation: How the scores of a person's faces become one.
 
     Raises:
-        DatasetError: Frames of one video are labelled differently.
+        DatasetError: Faces of one video are labelled differently.
+        ValueError: These are no faces, or their persons were not tracked.
     """
-    in_video = images.videos != ""
+    if faces.level != "face":
+        raise ValueError(f"samples of level {faces.level}, expected face")
+    in_video = faces.videos != ""
     if not in_video.any():
         return None
-    frames = images.select(in_video)
-    return _aggregate(frames, frames.videos, "video", np.add)
-
-
-def _aggregate(
-    samples: ScoredSamples, groups: np.ndarray, level: str, combine: np.ufunc
-) -> ScoredSamples:
-    names, first, inverse, counts = np.unique(
-        groups, return_index=True, return_inverse=True, return_counts=True
+    faces = faces.select(in_video)
+    if not faces.persons.all():
+        raise ValueError("faces of videos whose persons were not tracked")
+    names, first, inverse = _groups(faces, faces.videos, "video")
+    scores = np.array(
+        [
+            clip_score(
+                person_scores(
+                    faces.persons[own], faces.keys[own].tolist(), faces.scores[own], aggregation
+                )
+            )
+            for own in members(inverse)
+        ]
     )
+    return _one_each(faces, names, first, scores, "video")
+
+
+def members(group: np.ndarray) -> list[np.ndarray]:
+    """Returns the places of each group's samples, ascending, for groups (n,) numbered from 0."""
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def _groups(
+    samples: ScoredSamples, groups: np.ndarray, level: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the names of the groups, their first samples and the group of each sample."""
+    names, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     _check_one_label(samples, names, first, inverse, level)
-    if combine is np.add:
-        scores = np.bincount(inverse, weights=samples.scores) / counts
-    else:
-        scores = np.full(len(names), -np.inf)
-        combine.at(scores, inverse, samples.scores)
+    return names, first, inverse
+
+
+def _one_each(
+    samples: ScoredSamples, names: np.ndarray, first: np.ndarray, scores: np.ndarray, level: str
+) -> ScoredSamples:
+    """One sample a group, in the order in which groups are first seen."""
     order = np.argsort(first, kind="stable")
     kept = samples.select(first[order])
-    return ScoredSamples(
+    return replace(
+        kept,
         level=level,
         scores=scores[order],
-        labels=kept.labels,
         keys=names[order],
-        clusters=kept.clusters,
-        videos=kept.videos,
-        domains=kept.domains,
-        methods=kept.methods,
+        persons=np.zeros(len(names), np.int64),
+        seconds=kept.seconds if level == "image" else np.zeros(len(names)),
     )
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_tf.evaluation.samples import ScoredSamples, cluster_names
+from dfd_tf.evaluation.samples import ScoredSamples, cluster_names, members
 from dfd_tf.inference.predictor import Predictor
+from dfd_tf.inference.tracks import appearance, track_persons
 from pipelines.bad_records import naming_bad_records
 from pipelines.dataset import evaluation_batches
 from pipelines.records.manifest import Manifest
 from pipelines.records.schema import FaceRecord
 
+_NUMBERS = ("media/frame", "media/time_seconds", "face/box")
 _TEXTS = ("media/path", "media/video", "media/identity", "media/domain", "media/method")
 
 Progress = Callable[[int, int], None]
@@ -27,7 +29,7 @@ def score_split(
     *,
     domains: Sequence[str] = (),
 ) -> ScoredSamples:
-    """Scores every face of a split, or those of some domains of it.
+    """Scores every face of a split, or those of some domains of it, and tracks those of videos.
 
     Returns:
         Samples of level `face`, in record order; `keys` name the image or frame.
@@ -46,28 +48,95 @@ def score_split(
     )
     columns: dict[str, list[np.ndarray]] = {}
     scores: list[np.ndarray] = []
+    descriptors: list[np.ndarray] = []
     done = 0
     with naming_bad_records(records, manifest.skipped):
         for images, targets, meta in batches.dataset:
-            scores.append(predictor.score(images.numpy()))
+            pixels = images.numpy()
+            scores.append(predictor.score(pixels))
             columns.setdefault("label", []).append(targets["label"].numpy())
             for name in _TEXTS:
                 columns.setdefault(name, []).append(_text(meta[name].numpy()))
-            columns.setdefault("media/frame", []).append(meta["media/frame"].numpy())
+            for name in _NUMBERS:
+                columns.setdefault(name, []).append(meta[name].numpy())
+            descriptors.append(appearance(pixels[columns["media/video"][-1] != ""]))
             done += len(scores[-1])
             if progress is not None:
                 progress(done, batches.num_examples)
     joined = {name: np.concatenate(values) for name, values in columns.items()}
+    joined["person"] = _tracked(joined, np.concatenate(descriptors))
     return _samples(np.concatenate(scores), joined)
 
 
+def embed_split(
+    predictor: Predictor,
+    records: Path,
+    manifest: Manifest,
+    split: str,
+    wanted: np.ndarray,
+    progress: Progress | None = None,
+    *,
+    domains: Sequence[str] = (),
+) -> np.ndarray:
+    """Returns the latents of some faces of a split, (wanted.sum(), d) float32, in record order.
+
+    Args:
+        predictor: The run.
+        records: Record folder.
+        manifest: Its manifest.
+        split: Its split.
+        wanted: (n,) bool for each of the faces `score_split` gives; one at least.
+        progress: Told how far it is.
+        domains: The domains those are of; empty: all.
+
+    Raises:
+        DatasetError: The split is damaged.
+    """
+    size = (predictor.image_size, predictor.batch_size)
+    batches = evaluation_batches(records, manifest, split, *size, domains=domains)
+    latents = []
+    done = 0
+    with naming_bad_records(records, manifest.skipped):
+        for images, _ in batches.dataset:
+            pixels = images.numpy()
+            chosen = pixels[wanted[done : done + len(pixels)]]
+            if len(chosen):
+                latents.append(predictor.embed(chosen))
+            done += len(pixels)
+            if progress is not None:
+                progress(done, batches.num_examples)
+    return np.concatenate(latents)
+
+
+def _tracked(columns: dict[str, np.ndarray], descriptors: np.ndarray) -> np.ndarray:
+    """Tells the persons of each video apart: (n,) int64, 0 for stills.
+
+    Args:
+        columns: Of n faces.
+        descriptors: (faces in videos, d) of those in videos, in their order.
+    """
+    videos = columns["media/video"]
+    persons = np.zeros(len(videos), np.int64)
+    places = np.flatnonzero(videos != "")
+    _, video = np.unique(videos[places], return_inverse=True)
+    for own in members(video) if len(places) else ():
+        rows = places[own]
+        frames, seconds, boxes = (columns[name][rows] for name in _NUMBERS)
+        persons[rows] = track_persons(frames, seconds, boxes, descriptors[own])
+    return persons
+
+
 def scored_records(records: Sequence[FaceRecord], scores: np.ndarray) -> ScoredSamples:
-    """Puts scores (n,) to records read one by one; as `score_split` does it."""
+    """Puts scores (n,) to records read one by one; as `score_split` does it.
+
+    Nobody is tracked: single records of a video show no more than images.
+    """
     columns = {
         name: np.array([getattr(record, name.partition("/")[2]) for record in records])
-        for name in (*_TEXTS, "media/frame")
+        for name in (*_TEXTS, "media/frame", "media/time_seconds")
     }
     columns["label"] = np.array([record.label for record in records])
+    columns["person"] = np.zeros(len(records), np.int64)
     return _samples(scores, columns)
 
 
@@ -86,6 +155,8 @@ def _samples(scores: np.ndarray, columns: dict[str, np.ndarray]) -> ScoredSample
         videos=videos,
         domains=columns["media/domain"],
         methods=columns["media/method"],
+        persons=columns["person"],
+        seconds=columns["media/time_seconds"].astype(np.float64),
     )
 
 

@@ -57,7 +57,10 @@ def tied_points(thresholds: Sequence[Threshold]) -> list[str]:
 
 
 def conformal_thresholds(
-    real_scores: np.ndarray, fake_scores: np.ndarray, num_clusters: int | None = None
+    real_scores: np.ndarray,
+    fake_scores: np.ndarray,
+    num_clusters: int | None = None,
+    noun: str = "images",
 ) -> tuple[list[Threshold], dict[str, str]]:
     """Sets `sensitive`, `balanced` and `strict` from real scores alone.
 
@@ -66,6 +69,7 @@ def conformal_thresholds(
         fake_scores: (m,) scores of labelled fakes, for rates and floors; may be empty.
         num_clusters: Persons, videos or lone images the real scores come from; None: n. Many images
             of a few people can fill a rank, and promise nothing about other people.
+        noun: What the scores are of.
 
     Returns:
         The operating points, and those that n or `num_clusters` is too small for, with the reason.
@@ -80,11 +84,11 @@ def conformal_thresholds(
         needed = int(1 / target) - 1
         wanted = f"a false positive rate of {float(target):.0%} needs {needed} real validation"
         if rank > len(ascending):
-            missing[name] = f"{wanted} images, found {len(ascending)}"
+            missing[name] = f"{wanted} {noun}, found {len(ascending)}"
             continue
         if num_clusters < needed:
             missing[name] = (
-                f"{wanted} images of as many persons or videos, found {len(ascending)} of"
+                f"{wanted} {noun} of as many persons or videos, found {len(ascending)} of"
                 f" {num_clusters}"
             )
             continue

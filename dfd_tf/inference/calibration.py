@@ -12,6 +12,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
 from dfd_tf.config.schema import Schema
+from dfd_tf.inference.temporal import TemporalReference
+from dfd_tf.inference.video_scores import DEFAULT_AGGREGATION, AggregationName
 from pipelines.errors import ModelFileError
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -99,42 +101,23 @@ class Probability(Schema):
         return np.clip(found, self.least, self.most)
 
 
-class CalibrationFile(Schema):
-    """Content of `calibration.json`."""
+class CalibratedScores(Schema):
+    """What scores of one level mean: thresholds, probabilities and p-values."""
 
-    schema_version: Literal[1] = 1
-    weights_sha256: str
-    """The weights the scores came from."""
-    dataset: str
-    """Name of the calibration data."""
-    dataset_fingerprint: str
-    records: str = ""
-    """Folder of the calibration data; empty in files of versions that did not say."""
-    split: Literal["val"] = "val"
-    """Calibration never opens another split."""
-    level: Literal["image"] = "image"
-    """One score an image or frame: the highest of its faces."""
     num_real: NonNegativeInt
     num_real_clusters: NonNegativeInt
     """Persons, videos or lone images those come from; where they are fewer, the promised rates,
     which suppose independent images, are more of an estimate."""
     num_fake: NonNegativeInt
-    fake_methods: tuple[str, ...] = ()
-    """Methods of the labelled fakes."""
     thresholds: tuple[Threshold, ...]
     missing: dict[str, str] = Field(default_factory=dict)
     """Operating points that could not be set, with the reason."""
     probability: Probability | None = None
     """None: scores are not calibrated to probabilities, and every output says so."""
     real_scores: tuple[FiniteFloat, ...]
-    """Ascending scores of the real images, for p-values."""
+    """Ascending scores of the real ones, for p-values."""
     fake_scores: tuple[FiniteFloat, ...] = ()
     """Ascending scores of the labelled fakes, likewise."""
-    caveats: tuple[str, ...] = ()
-    """What is doubtful about the calibration data: repeated by every command that reads this."""
-    cross_fitted: bool = False
-    """Whether each score came from a stack fitted without that image's person or video, because
-    the stack of the run was itself fitted on these images."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -169,12 +152,12 @@ class CalibrationFile(Schema):
         raise KeyError(f"{name}: {reason} (set: {known})")
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """Conformal p-values of "this image is real": (1 + #{real >= score}) / (n + 1), (n,)."""
+        """Conformal p-values of "this one is real": (1 + #{real >= score}) / (n + 1), (n,)."""
         at_least = self.num_real - np.searchsorted(self.real_scores, scores, side="left")
         return (1.0 + at_least) / (self.num_real + 1.0)
 
     def fake_p_values(self, scores: np.ndarray) -> np.ndarray | None:
-        """Conformal p-values of "this image is a fake like those": (1 + #{fake <= score}) /
+        """Conformal p-values of "this one is a fake like those": (1 + #{fake <= score}) /
         (m + 1), (n,); None without labelled fakes.
         """
         if not self.fake_scores:
@@ -182,9 +165,91 @@ class CalibrationFile(Schema):
         at_most = np.searchsorted(self.fake_scores, scores, side="right")
         return (1.0 + at_most) / (len(self.fake_scores) + 1.0)
 
+
+class AggregationCandidate(Schema):
+    """One way from the scores of a person's faces to one, judged on labelled validation clips."""
+
+    name: AggregationName
+    auc: Fraction
+    """Area under the ROC curve over clips."""
+    deficit: FiniteFloat
+    """AUC of the best candidate less this one's."""
+    deficit_error: FiniteFloat
+    """Standard error of that difference, over persons or videos."""
+
+
+class VideoCalibration(CalibratedScores):
+    """Calibration of clips, on the validation clips; one score a clip."""
+
+    aggregation: AggregationName
+    """How the scores of a person's faces become one."""
+    aggregation_reason: str
+    aggregation_candidates: tuple[AggregationCandidate, ...] = ()
+    """Those compared; none where there are too few clips of a class."""
+    num_clips_of_several: NonNegativeInt = 0
+    """Real clips in which several persons count: where they are few, the promise hardly covers
+    clips of several, whose highest score is the higher the more there are."""
+    temporal: TemporalReference | None = None
+    """What change over time is ordinary; None: `temporal_missing` says why it is not known."""
+    temporal_missing: str = ""
+
+
+class CalibrationFile(CalibratedScores):
+    """Content of `calibration.json`: of single images and, where there were any, of clips."""
+
+    schema_version: Literal[1] = 1
+    weights_sha256: str
+    """The weights the scores came from."""
+    dataset: str
+    """Name of the calibration data."""
+    dataset_fingerprint: str
+    records: str = ""
+    """Folder of the calibration data; empty in files of versions that did not say."""
+    split: Literal["val"] = "val"
+    """Calibration never opens another split."""
+    level: Literal["image"] = "image"
+    """One score an image or frame: the highest of its faces."""
+    fake_methods: tuple[str, ...] = ()
+    """Methods of the labelled fakes."""
+    caveats: tuple[str, ...] = ()
+    """What is doubtful about the calibration data: repeated by every command that reads this."""
+    cross_fitted: bool = False
+    """Whether each score came from a stack fitted without that image's person or video, because
+    the stack of the run was itself fitted on these images."""
+    video: VideoCalibration | None = None
+    """None: no labelled clips in the calibration data; clips are judged by the limits above."""
+
+    def of_clips(self) -> Self:
+        """Returns thresholds and probabilities that clips are judged by, in place of the images'.
+
+        Their own where there are some, those of single images for the rest.
+        """
+        if self.video is None or not self.video.thresholds:
+            return self
+        own = {point.name: point for point in self.video.thresholds}
+        of_images = [point for point in self.thresholds if point.name not in own]
+        thresholds = (*own.values(), *of_images)
+        named = {point.name for point in thresholds}
+        return self.model_copy(
+            update={
+                "thresholds": thresholds,
+                "missing": {k: v for k, v in self.missing.items() if k not in named},
+                "probability": self.video.probability or self.probability,
+            }
+        )
+
     def to_json(self) -> str:
         """Returns the file's text; equal calibrations give equal bytes."""
         return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+
+
+def aggregation_of(calibration: CalibrationFile | None) -> tuple[AggregationName, str]:
+    """Returns how the scores of a person's faces in a clip become one in a run, and why so."""
+    if calibration is None:
+        return DEFAULT_AGGREGATION, "not chosen on validation: the run is not calibrated"
+    if calibration.video is None:
+        return DEFAULT_AGGREGATION, "not chosen on validation: no labelled videos there"
+    return calibration.video.aggregation, calibration.video.aggregation_reason
 
 
 def parse_calibration(text: str, path: str) -> CalibrationFile:

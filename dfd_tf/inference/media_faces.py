@@ -1,8 +1,12 @@
-"""The faces of one media file, found and encoded exactly as `prepare` does."""
+"""The faces of one media file, found and encoded exactly as `prepare` does.
+
+Nothing here needs TensorFlow, and what is read can be pickled: processes that only read files stay
+small.
+"""
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +20,53 @@ from pipelines.faces.extract import encode_face, extract_faces
 from pipelines.faces.registry import open_detector
 from pipelines.media.images import read_image
 from pipelines.media.kinds import media_kind
-from pipelines.media.videos import sample_frames
+from pipelines.media.videos import VideoFrames, dense_frames, sample_frames
 from pipelines.settings import PrepareSettings
 from pipelines.sources.walking import walk
+
+MOST_FRAMES = 3000
+"""Frames looked at in one video at most, however they are chosen."""
+MOST_CROPS = 6000
+"""Crops kept of one video at most, about 200 MB; beyond, every second frame is let go."""
+
+Progress = Callable[[int, int], None]
+"""Called with the frames done and the frames planned; what it raises ends the reading."""
+_Drops = list[tuple[Cause, str]]
+
+
+@dataclass(frozen=True)
+class FrameSampling:
+    """Which frames of a video are looked at.
+
+    Args:
+        count: So many, evenly spaced in time; None: as many as in the training records.
+        dense: Every frame instead, or every n-th of more than `MOST_FRAMES`.
+
+    Raises:
+        ValueError: Both are given, or `count` is not between 1 and `MOST_FRAMES`.
+    """
+
+    count: int | None = None
+    dense: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dense and self.count is not None:
+            raise ValueError("frames: a number of them or every frame (dense), not both")
+        if self.count is not None and not 1 <= self.count <= MOST_FRAMES:
+            raise ValueError(f"frames: {self.count}, expected 1 to {MOST_FRAMES:,}")
+
+    def most_frames(self, settings: PrepareSettings) -> int:
+        """Returns how many frames of a video are looked at, at most."""
+        return MOST_FRAMES if self.dense else self.count or settings.frames
+
+    def choose(self, path: str, settings: PrepareSettings) -> VideoFrames:
+        """Returns the chosen frames of a video, not yet decoded.
+
+        Raises:
+            MediaError: It is not a video within the limits.
+        """
+        choose = dense_frames if self.dense else sample_frames
+        return choose(path, self.most_frames(settings), settings.limits)
 
 
 @dataclass(frozen=True)
@@ -43,6 +91,30 @@ class FoundFace:
     redelivered: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a video as a whole.
+
+    Args:
+        duration_seconds: Time its frames are on display.
+        num_frames: Frames the file holds, as far as it could be read.
+        frames_expected: Frames it announces; `num_frames` where nothing is missing.
+        sampling: Which of them were looked at, in words.
+        frames: Number and time (seconds) of each frame looked at, with a face or without.
+        compared_frames: How many of those, evenly spaced, are compared with one another over time:
+            as many as the training records hold of a video, so that clips stay comparable.
+        size: Width and height of an upright frame, pixels.
+    """
+
+    duration_seconds: float
+    num_frames: int
+    frames_expected: int
+    sampling: str
+    frames: tuple[tuple[int, float], ...]
+    compared_frames: int
+    size: tuple[int, int]
+
+
 @dataclass
 class MediaFaces:
     """What one file holds.
@@ -55,6 +127,7 @@ class MediaFaces:
         truncated: Whether frames are missing: a cut video, or one over a limit.
         notes: What was converted, left out or cut short, one line each.
         error: Why it cannot be used.
+        clip: Facts of a video; None for images and where there is an error.
     """
 
     path: str
@@ -64,6 +137,7 @@ class MediaFaces:
     truncated: bool = False
     notes: list[str] = field(default_factory=list)
     error: MediaError | None = None
+    clip: Clip | None = None
 
     @property
     def crops(self) -> list[bytes]:
@@ -78,59 +152,108 @@ class FaceReader:
     Args:
         settings: How faces were found and cropped in the training records.
         stability: Cut the faces out of re-delivered copies as well.
+        sampling: Which frames of videos are looked at.
 
     Raises:
         InputError: The face detector cannot be opened.
     """
 
-    def __init__(self, settings: PrepareSettings, *, stability: bool = False) -> None:
+    def __init__(
+        self,
+        settings: PrepareSettings,
+        *,
+        stability: bool = False,
+        sampling: FrameSampling | None = None,
+    ) -> None:
         self.settings = settings
         self.stability = stability
+        self.sampling = sampling or FrameSampling()
         open_detector(settings.faces)  # a missing model shows here, not in a thread
         self._local = threading.local()
 
-    def read(self, path: str) -> MediaFaces:
-        """Returns the file's faces, or why it cannot be used; never raises for bad media."""
+    def read(self, path: str, progress: Progress | None = None) -> MediaFaces:
+        """Returns the file's faces, or why it cannot be used; never raises for bad media.
+
+        Args:
+            path: The file.
+            progress: Called after each frame of a video.
+        """
         result = MediaFaces(path)
         try:
-            self._read(result)
+            if media_kind(path) == "video":
+                self._read_video(result, progress)
+            else:
+                self._read_image(result)
         except MediaError as error:
             # A score from the frames before the fault would pass for that of the whole file.
             result.faces.clear()
             result.error = error
         return result
 
-    def _read(self, result: MediaFaces) -> None:
-        drops: list[tuple[Cause, str]] = []
-        if media_kind(result.path) == "video":
-            result.kind = "video"
-            video = sample_frames(result.path, self.settings.frames, self.settings.limits)
-            result.truncated = video.truncated
-            result.notes += video.notes
-            for frame in video:
-                drops += self._add(result, frame.pixels, frame.index, frame.time_seconds)
-        else:
-            image = read_image(result.path, self.settings.limits)
-            result.kind = "image"
-            result.notes += image.notes
-            drops += self._add(result, image.pixels, 0, 0.0)
-        result.notes += _summary(drops, result.num_frames)
+    def _read_image(self, result: MediaFaces) -> None:
+        image = read_image(result.path, self.settings.limits)
+        result.kind = "image"
+        result.notes += image.notes
+        result.faces, drops = self._faces(image.pixels, 0, 0.0)
+        result.num_frames = 1
+        result.notes += _summary(drops, 1)
 
-    def _add(
-        self, result: MediaFaces, pixels: np.ndarray, frame: int, seconds: float
-    ) -> list[tuple[Cause, str]]:
+    def _read_video(self, result: MediaFaces, progress: Progress | None) -> None:
+        result.kind = "video"
+        video = self.sampling.choose(result.path, self.settings)
+        result.truncated = video.truncated
+        result.notes += video.notes
+        looked_at: list[tuple[int, float]] = []
+        drops: dict[int, _Drops] = {}
+        every = 1
+        for number, frame in enumerate(video):
+            if number % every == 0:
+                index, seconds = frame.index, frame.time_seconds
+                looked_at.append((index, seconds))
+                faces, drops[index] = self._faces(frame.pixels, index, seconds)
+                result.faces += faces
+                while len(looked_at) > 1 and self._num_crops(result) > MOST_CROPS:
+                    every *= 2
+                    looked_at = looked_at[::2]
+                    kept = {frame for frame, _ in looked_at}
+                    result.faces = [face for face in result.faces if face.frame in kept]
+            if progress is not None:
+                progress(number + 1, video.num_chosen)
+        # Frames that turn out to be damaged are noted while they are decoded.
+        result.notes += [note for note in video.notes if note not in result.notes]
+        result.num_frames = len(looked_at)
+        result.clip = Clip(
+            duration_seconds=video.duration_seconds,
+            num_frames=video.frames_read,
+            frames_expected=video.frames_expected,
+            sampling=_sampling(video, every, len(looked_at)),
+            frames=tuple(looked_at),
+            compared_frames=self.settings.frames,
+            size=(video.facts.width, video.facts.height),
+        )
+        of_kept = [drop for frame, _ in looked_at for drop in drops[frame]]
+        result.notes += _summary(of_kept, result.num_frames)
+        if every > 1:
+            result.notes.append(
+                f"more than {MOST_CROPS:,} faces: {_ordinal(every)} of the chosen frames kept"
+            )
+
+    def _num_crops(self, result: MediaFaces) -> int:
+        return len(result.faces) * (1 + len(REDELIVERIES) * self.stability)
+
+    def _faces(
+        self, pixels: np.ndarray, frame: int, seconds: float
+    ) -> tuple[list[FoundFace], _Drops]:
         if not hasattr(self._local, "detector"):
             self._local.detector = open_detector(self.settings.faces)
         settings = self.settings
         found = extract_faces(pixels, self._local.detector, settings.faces, settings.crop)
-        result.num_frames += 1
         faces = [crop.face for crop in found.faces]
         again = self._redelivered(pixels, faces) if self.stability else [()] * len(faces)
-        result.faces += [
+        return [
             FoundFace(crop.encoded, crop.box_fractions, crop.index, frame, seconds, others)
             for crop, others in zip(found.faces, again, strict=True)
-        ]
-        return found.drops
+        ], found.drops
 
     def _redelivered(self, pixels: np.ndarray, faces: list[Face]) -> list[tuple[bytes, ...]]:
         """Returns the crops of each face in the re-delivered copies."""
@@ -145,6 +268,22 @@ class FaceReader:
             moved = [moved_face(face, pixels, copy) for face in faces]
             rows.append([encode_face(copy, f, settings.faces, settings.crop)[0] for f in moved])
         return list(zip(*rows, strict=True))
+
+
+def _sampling(video: VideoFrames, every: int, num_frames: int) -> str:
+    stride = video.stride * every
+    if stride == 1:
+        return "every frame"
+    if stride:
+        return f"{_ordinal(stride)} frame, {num_frames} in all"
+    return f"{num_frames} evenly spaced frame{'s' if num_frames > 1 else ''}"
+
+
+def _ordinal(number: int) -> str:
+    """`every 2nd`, `every 23rd` and so on."""
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    ending = "th" if 10 <= number % 100 <= 20 else endings.get(number % 10, "th")
+    return f"every {number}{ending}"
 
 
 def _summary(drops: Sequence[tuple[Cause, str]], num_frames: int) -> list[str]:

@@ -5,9 +5,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +16,7 @@ from rich.text import Text
 from dfd_tf.inference.prediction import FilePrediction
 from dfd_tf.inference.prediction import operating_point as find_operating_point
 from dfd_tf.inference.predictor import Predictor
+from dfd_tf.inference.verdicts import limits_of
 from pipelines.errors import InputError, printable
 
 CSV_COLUMNS = (
@@ -33,6 +34,11 @@ CSV_COLUMNS = (
     "redelivered",
     "num_faces",
     "num_frames",
+    "num_persons",
+    "worst_person",
+    "sampling",
+    "aggregation",
+    "temporal_p_value",
     "truncated",
     "notes",
     "error",
@@ -46,8 +52,23 @@ CSV_COLUMNS = (
 )
 
 _FILE_WIDTH = 160
+STRANGE = 0.05
+"""p-value of change over time from which on the table speaks of it."""
 
 Write = Callable[[FilePrediction], None]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What every result carries, so that it can be read without the run.
+
+    Args:
+        of_all: Of every result.
+        of_videos: What is otherwise for videos.
+    """
+
+    of_all: dict[str, object]
+    of_videos: dict[str, object]
 
 
 @contextmanager
@@ -74,31 +95,46 @@ def open_output(
         raise InputError(f"{printable(str(path))}: cannot be written ({error.strerror})") from None
 
 
-def _facts(predictor: Predictor, operating_point: str) -> dict[str, object]:
-    """What every result carries, so that it can be read without the run."""
+def row_maker(
+    predictor: Predictor, operating_point: str
+) -> Callable[[FilePrediction], dict[str, object]]:
+    """Returns what makes plain values of a result that can be read without the run."""
+    facts = _facts(predictor, operating_point)
+    return lambda result: _row(result, facts)
+
+
+def _facts(predictor: Predictor, operating_point: str) -> _Facts:
     threshold = find_operating_point(predictor, operating_point)
-    unset = "not set" if predictor.calibration else "uncalibrated"
-    calibrated = predictor.calibration.caveats if predictor.calibration else ()
-    return {
+    calibration = predictor.calibration
+    unset = "not set" if calibration else "uncalibrated"
+    of_all: dict[str, object] = {
         "operating_point": operating_point if threshold else unset,
         "promised_fpr": threshold.target_fpr if threshold else None,
         "promised_miss": threshold.target_miss if threshold else None,
         "detector": predictor.model.detector,
         "model": predictor.model.sha256[:16],
         "pretrained": predictor.model.pretrained,
-        "caveats": "; ".join([*predictor.model.caveats, *calibrated]),
+        "caveats": "; ".join(
+            [*predictor.model.caveats, *(calibration.caveats if calibration else ())]
+        ),
     }
+    of_videos: dict[str, object] = {"promised_fpr": None, "promised_miss": None}
+    if calibration is not None and threshold is not None:
+        limits = limits_of(calibration, threshold, "video")
+        if limits.are_own:
+            point = limits.point
+            of_videos = {"promised_fpr": point.target_fpr, "promised_miss": point.target_miss}
+    return _Facts(of_all, of_videos)
 
 
-def _row(result: FilePrediction, facts: dict[str, object]) -> dict[str, object]:
-    """One result with what makes it readable alone; promises are made for single images."""
-    row = {**asdict(result), **facts}
-    none = {"promised_fpr": None, "promised_miss": None}
-    return row | none if result.kind == "video" else row
+def _row(result: FilePrediction, facts: _Facts) -> dict[str, object]:
+    """One result with what makes it readable alone; each promise is of images or of clips."""
+    row = {**asdict(result), **facts.of_all}
+    return row | facts.of_videos if result.kind == "video" else row
 
 
 @contextmanager
-def _json_lines(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
+def _json_lines(file: TextIO, facts: _Facts) -> Iterator[Write]:
     def write(result: FilePrediction) -> None:
         file.write(json.dumps(_row(result, facts), ensure_ascii=False) + "\n")
         file.flush()
@@ -107,12 +143,12 @@ def _json_lines(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
+def _csv(file: TextIO, facts: _Facts) -> Iterator[Write]:
     writer = csv.DictWriter(file, CSV_COLUMNS, extrasaction="ignore")
     writer.writeheader()
 
     def write(result: FilePrediction) -> None:
-        row = _row(result, facts) | {"num_faces": len(result.faces)}
+        row = _row(result, facts) | {"num_faces": len(result.faces)} | _clip_cells(result)
         redelivered = _redelivered(result)
         writer.writerow(row | {"notes": "; ".join(result.notes), "redelivered": redelivered})
         file.flush()
@@ -121,12 +157,14 @@ def _csv(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
 
 
 @contextmanager
-def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
+def _table(file: TextIO, facts: _Facts) -> Iterator[Write]:
     # Text, not str: names in brackets are names, not rich's markup.
-    title = Text("{detector}, model {model}, operating point {operating_point}".format_map(facts))
-    caption = f"initial weights: {facts['pretrained']}"
-    if facts["caveats"]:
-        caption += f"\n{facts['caveats']}"
+    title = Text(
+        "{detector}, model {model}, operating point {operating_point}".format_map(facts.of_all)
+    )
+    caption = f"initial weights: {facts.of_all['pretrained']}"
+    if facts.of_all["caveats"]:
+        caption += f"\n{facts.of_all['caveats']}"
     table = Table(title=title, caption=Text(caption))
     table.add_column("file", overflow="fold")
     for name in ("verdict", "score", "probability", "p-value", "faces", "reason, notes"):
@@ -138,7 +176,7 @@ def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
             result.verdict or ("error" if result.error else "none"),
             *(_number(value) for value in (result.score, result.probability, result.p_value)),
             str(len(result.faces)),
-            Text("; ".join([result.reason, *result.notes])),
+            Text("; ".join([result.reason, *_told_of_persons(result), *result.notes])),
         )
 
     try:
@@ -146,6 +184,44 @@ def _table(file: TextIO, facts: dict[str, object]) -> Iterator[Write]:
     finally:
         # Files and pipes have no width of their own; rich would fold everything to 80 columns.
         Console(file=file, width=None if file.isatty() else _FILE_WIDTH).print(table)
+
+
+def _counted(result: FilePrediction) -> list[dict[str, Any]]:
+    return [person for person in result.persons if person["counted"]]
+
+
+def _clip_cells(result: FilePrediction) -> dict[str, object]:
+    """What the row of a video holds of its persons; nothing for images and without a face."""
+    persons = _counted(result)
+    if result.video is None:
+        return {}
+    cells = {name: result.video[name] for name in ("sampling", "aggregation")}
+    worst = persons[0] if persons else None
+    return cells | {
+        "num_persons": len(persons),
+        "worst_person": worst and worst["person"],
+        "temporal_p_value": worst and worst["temporal"]["p_value"],
+    }
+
+
+def _told_of_persons(result: FilePrediction) -> list[str]:
+    """How many persons a video shows, which one decides, and who changes strangely over time."""
+    persons = _counted(result)
+    told = []
+    if len(persons) > 1:
+        worst = persons[0]
+        told.append(
+            f"{len(persons)} persons, the worst is person {worst['person']}"
+            f" ({worst['first_seconds']:.1f} to {worst['last_seconds']:.1f} s)"
+        )
+    for person in persons:
+        p_value = person["temporal"]["p_value"]
+        if p_value is not None and p_value <= STRANGE:
+            told.append(
+                f"second opinion: person {person['person']} changes over time as few real ones do"
+                f" (p = {p_value:.3g})"
+            )
+    return told
 
 
 def _redelivered(result: FilePrediction) -> str:

@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 
 from dfd_tf.inference.calibration import CalibrationFile, Threshold
-from dfd_tf.inference.media_faces import FaceReader, MediaFaces
+from dfd_tf.inference.clip_prediction import clip_facts, predict_clip
+from dfd_tf.inference.evidence import FaceEvidence, gather_evidence, score_encoded
+from dfd_tf.inference.judgement import UNCALIBRATED, Judgement, judgement
+from dfd_tf.inference.media_faces import FaceReader, FrameSampling, MediaFaces
 from dfd_tf.inference.predictor import Predictor
 from dfd_tf.inference.redelivery import REDELIVERIES
-from dfd_tf.inference.verdicts import NO_FACE, Verdict, VerdictName, judge
+from dfd_tf.inference.verdicts import NO_FACE, Kind, VerdictName
 from pipelines.errors import InputError, printable
-
-UNCALIBRATED = "uncalibrated: the run has no calibration.json; scores have no threshold"
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,31 @@ class FilePrediction:
         verdict: `real`, `fake`, `inconclusive` or `no face`; None where nothing can be said.
         reason: Why that verdict, or why none (`verdicts.judge`).
         label: `fake` when the score is above the threshold, else `real`; None without a score or
-            without calibration. Thresholds are those of single images, for videos as well.
-        score: Highest face score of an image; of a video, the mean of that over its frames. None,
-            never 0, without a face.
+            without calibration.
+        score: Highest face score of an image; of a video, the highest score of its counted persons
+            (`video_scores`). None, never 0, without a face.
         probability: Calibrated probability of fake; None where the run is not calibrated for it.
-        p_value: Share of real calibration images that score as high (conformal); None for
-            videos, whose mean over frames is not comparable with single images.
-        p_value_fake: Share of fake calibration images that score as low, likewise; None without
-            labelled fakes in the calibration.
+        p_value: Share of real calibration images, or clips, that score as high (conformal); None
+            for videos where the calibration had too few clips: limits are then those of single
+            images, which promise nothing of clips.
+        p_value_fake: Share of fake calibration images, or clips, that score as low, likewise; None
+            without labelled fakes in the calibration.
         threshold: The operating point's value.
         redelivered: Scores after light re-delivery by its name; None unless stability was asked
             for and there is a score.
-        faces: One dict a face: `box` (fractions), `score`, and `frame`, `seconds` in videos.
+        faces: One dict a face: `box` (fractions), `score`, and `frame`, `seconds`, `person` in
+            videos.
         num_frames: Frames looked at.
         truncated: Whether frames are missing: a cut video, or one over a limit.
         notes: What was converted, dropped or cut short.
         error: Why there is no score.
+        video: Facts of a video, None for images: `duration_seconds`, `num_frames` and
+            `frames_expected` of the file, `sampling`, `aggregation`, `aggregation_reason`, and
+            `frames`, one dict for each frame looked at: `frame`, `seconds`, `num_faces`, `score`
+            (highest of its faces of counted persons, or None).
+        persons: One dict for each person of a video, by falling score: `person`, `counted`,
+            `num_frames`, `first_seconds`, `last_seconds`, `score`, `probability`, `label`,
+            `verdict`, `reason`, `p_value` and `temporal` (`temporal.opinion`).
     """
 
     path: str
@@ -65,6 +75,8 @@ class FilePrediction:
     truncated: bool
     notes: tuple[str, ...]
     error: str | None
+    video: dict[str, Any] | None = None
+    persons: tuple[dict[str, Any], ...] = ()
 
 
 def operating_point(predictor: Predictor, name: str) -> Threshold | None:
@@ -97,11 +109,30 @@ def predict_files(
     num_threads: int,
     *,
     stability: bool = False,
+    sampling: FrameSampling | None = None,
 ) -> Iterator[FilePrediction]:
-    """Yields one result a file, in order, as soon as its faces are scored.
+    """Yields one result a file, in order, as soon as its faces are scored: see `predict_media`."""
+    found = predict_media(
+        predictor, paths, threshold, num_threads, stability=stability, sampling=sampling
+    )
+    for _, prediction in found:
+        yield prediction
 
-    Files are read ahead by `num_threads` threads; faces of neighbouring files share network
-    batches. Memory holds a few batches of crops, however many files there are.
+
+def predict_media(
+    predictor: Predictor,
+    paths: Sequence[str],
+    threshold: Threshold | None,
+    num_threads: int,
+    *,
+    stability: bool = False,
+    sampling: FrameSampling | None = None,
+) -> Iterator[tuple[MediaFaces, FilePrediction]]:
+    """Yields the faces and the result of one file after the other.
+
+    Files are read ahead by `num_threads` threads; faces of neighbouring image files share network
+    batches. Memory holds a few batches of crops, however many files there are; of videos, about
+    one a thread when every frame is looked at.
 
     Args:
         predictor: The run.
@@ -110,30 +141,45 @@ def predict_files(
         num_threads: Threads that read files.
         stability: Score every face after light re-delivery as well: three network calls a face
             instead of one.
+        sampling: Which frames of videos are looked at; None: as many as in training.
     """
-    reader = FaceReader(predictor.settings, stability=stability)
+    sampling = sampling or FrameSampling()
+    reader = FaceReader(predictor.settings, stability=stability, sampling=sampling)
     batch_size = predictor.batch_size
     waiting: deque[MediaFaces] = deque()
     encoded: list[bytes] = []
     scores: list[float] = []
 
-    def finished() -> Iterator[FilePrediction]:
+    def finished() -> Iterator[tuple[MediaFaces, FilePrediction]]:
         while waiting and len(waiting[0].crops) <= len(scores):
             media = waiting.popleft()
-            own = np.array(scores[: len(media.crops)])
+            evidence = FaceEvidence(np.array(scores[: len(media.crops)]))
             del scores[: len(media.crops)]
-            yield _result(media, own, predictor.calibration, threshold)
+            yield media, file_prediction(media, evidence, predictor.calibration, threshold)
 
-    for media in _read_ahead(reader, paths, num_threads, 2 * batch_size):
+    most_frames = sampling.most_frames(predictor.settings)
+    depth = max(num_threads, 2 * batch_size * _FRAMES_AHEAD // max(_FRAMES_AHEAD, most_frames))
+    for media in _read_ahead(reader, paths, num_threads, depth):
+        if media.kind == "video":
+            scores += score_encoded(predictor, encoded).tolist()
+            encoded.clear()
+            yield from finished()
+            evidence = gather_evidence(predictor, media)
+            yield media, file_prediction(media, evidence, predictor.calibration, threshold)
+            continue
         waiting.append(media)
         encoded += media.crops
         # Files without a face must not hold up the results of those before them for ever.
         while len(encoded) >= batch_size or (encoded and len(waiting) > 2 * batch_size):
-            scores += predictor.score_encoded(encoded[:batch_size]).tolist()
+            scores += score_encoded(predictor, encoded[:batch_size]).tolist()
             del encoded[:batch_size]
         yield from finished()
-    scores += predictor.score_encoded(encoded).tolist()
+    scores += score_encoded(predictor, encoded).tolist()
     yield from finished()
+
+
+_FRAMES_AHEAD = 32
+"""Frames of a video up to which as many of them are read ahead as of images."""
 
 
 def _read_ahead(
@@ -155,86 +201,82 @@ def _read_ahead(
         cv2.setNumThreads(opencv_threads)
 
 
-def _result(
+def file_prediction(
     media: MediaFaces,
-    crop_scores: np.ndarray,
+    evidence: FaceEvidence,
     calibration: CalibrationFile | None,
     threshold: Threshold | None,
 ) -> FilePrediction:
-    face_scores, redelivered = _by_delivery(media, crop_scores)
-    score = _aggregate(media, face_scores) if len(face_scores) else None
-    status = "ok" if score is not None else "error" if media.error else "no_face"
-    verdict = _verdict(media, score, calibration, threshold, redelivered)
-    probability = p_value = p_value_fake = label = None
-    if score is not None and calibration is not None:
-        array = np.array([score])
-        if media.kind == "image":
-            p_value = float(calibration.p_values(array)[0])
-            of_fakes = calibration.fake_p_values(array)
-            p_value_fake = None if of_fakes is None else float(of_fakes[0])
-        if calibration.probability is not None:
-            probability = float(calibration.probability.apply(array)[0])
-        if threshold is not None:
-            label = "fake" if score > threshold.value else "real"
+    """Concludes from the scores of a file's faces.
+
+    Args:
+        media: The file.
+        evidence: Of its faces, by `gather_evidence`.
+        calibration: The run's; None: there are no verdicts.
+        threshold: The operating point; None likewise.
+    """
+    scores, redelivered = _by_delivery(media, evidence.scores)
+    persons: tuple[dict[str, Any], ...] = ()
+    video = person_of_face = score = again = None
+    notes = [*media.notes]
+    if media.clip is not None and len(scores):
+        clip = predict_clip(media, evidence, scores, redelivered, calibration, threshold)
+        score, again, video, persons = clip.score, clip.redelivered, clip.video, clip.persons
+        person_of_face = clip.person_of_face
+        notes += clip.notes
+    elif media.clip is not None:
+        video = clip_facts(media, calibration, scores, np.empty(0, bool))
+    elif len(scores):
+        score = float(scores.max())
+        again = {name: float(found.max()) for name, found in redelivered.items()} or None
+    kind: Kind = "image" if media.clip is None else "video"
+    value = threshold.value if threshold else None
+    if score is not None:
+        judged = judgement(score, calibration, threshold, kind, again)
+    elif media.error:
+        judged = Judgement(None, printable(media.error.reason), threshold=value)
+    else:
+        judged = Judgement(NO_FACE.name, NO_FACE.reason, threshold=value)
     return FilePrediction(
         path=printable(media.path),
-        status=status,
+        status="ok" if score is not None else "error" if media.error else "no_face",
         kind=media.kind,
-        verdict=verdict.name,
-        reason=verdict.reason,
-        label=label,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        label=judged.label,
         score=score,
-        probability=probability,
-        p_value=p_value,
-        p_value_fake=p_value_fake,
-        threshold=threshold.value if threshold else None,
-        redelivered=redelivered,
-        faces=tuple(_faces(media, face_scores)),
+        probability=judged.probability,
+        p_value=judged.p_value,
+        p_value_fake=judged.p_value_fake,
+        threshold=judged.threshold,
+        redelivered=again,
+        faces=tuple(_faces(media, scores, person_of_face)),
         num_frames=media.num_frames,
         truncated=media.truncated,
-        notes=tuple(printable(note) for note in media.notes),
+        notes=tuple(printable(note) for note in notes),
         error=printable(media.error.reason) if media.error else None,
+        video=video,
+        persons=persons,
     )
 
 
 def _by_delivery(
     media: MediaFaces, crop_scores: np.ndarray
-) -> tuple[np.ndarray, dict[str, float] | None]:
-    """Parts scores of `media.crops` into those of the faces and the file's when re-delivered."""
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Parts scores of `media.crops` into those of the faces and those after each re-delivery."""
     count = len(media.faces)
     if len(crop_scores) == count:
-        return crop_scores, None
+        return crop_scores, {}
     others = crop_scores[count:].reshape(len(REDELIVERIES), count)
-    return crop_scores[:count], {
-        name: _aggregate(media, scores) for name, scores in zip(REDELIVERIES, others, strict=True)
-    }
+    return crop_scores[:count], dict(zip(REDELIVERIES, others, strict=True))
 
 
-def _verdict(
-    media: MediaFaces,
-    score: float | None,
-    calibration: CalibrationFile | None,
-    threshold: Threshold | None,
-    redelivered: dict[str, float] | None,
-) -> Verdict:
-    if score is None:
-        return Verdict(None, printable(media.error.reason)) if media.error else NO_FACE
-    if calibration is None:
-        return Verdict(None, UNCALIBRATED)
-    if threshold is None:
-        return Verdict(None, "the operating point was not set")
-    is_video = media.kind == "video"
-    return judge(score, calibration, threshold, is_video=is_video, redelivered=redelivered)
-
-
-def _aggregate(media: MediaFaces, scores: np.ndarray) -> float:
-    frames = np.array([face.frame for face in media.faces])
-    return float(np.mean([scores[frames == frame].max() for frame in np.unique(frames)]))
-
-
-def _faces(media: MediaFaces, scores: np.ndarray) -> Iterator[dict[str, Any]]:
-    for face, score in zip(media.faces, scores.tolist(), strict=True):
+def _faces(
+    media: MediaFaces, scores: np.ndarray, person_of_face: np.ndarray | None
+) -> Iterator[dict[str, Any]]:
+    for number, (face, score) in enumerate(zip(media.faces, scores.tolist(), strict=True)):
         result: dict[str, Any] = {"box": [round(value, 5) for value in face.box], "score": score}
-        if media.kind == "video":
+        if person_of_face is not None:
             result |= {"frame": face.frame, "seconds": round(face.time_seconds, 3)}
+            result["person"] = int(person_of_face[number])
         yield result

@@ -5,7 +5,7 @@ fixed size, the last one padded, so that a score depends neither on its neighbou
 it was asked for at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -63,14 +63,23 @@ class Predictor:
     seen: tuple[SeenRecords, ...]
     batch_size: int = BATCH_SIZE
     _network: Any = field(init=False, repr=False)
+    _explain: Any = field(init=False, repr=False)
+    _embed: Any = field(init=False, repr=False)
+    _reconstruct: Any = field(init=False, repr=False)
     _decode: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         side = self.detector.image_size
         images = tf.TensorSpec((self.batch_size, side, side, 3), tf.uint8)
-        self._network = tf.function(
-            lambda pixels: self.detector.score(to_unit(pixels)), input_signature=[images]
-        )
+
+        def traced(method: Callable[[Any], Any]) -> Any:
+            # On its first call.
+            return tf.function(lambda pixels: method(to_unit(pixels)), input_signature=[images])
+
+        self._network = traced(self.detector.score)
+        self._explain = traced(self.detector.explain)
+        self._embed = traced(self.detector.embed)
+        self._reconstruct = traced(self.detector.reconstruct)
 
         # A graph of its own: fused into the network's, the same pixels could give other bits.
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
@@ -100,18 +109,58 @@ class Predictor:
         Raises:
             ModelFileError: A score is not finite.
         """
-        scores = np.empty(len(images))
-        for start in range(0, len(images), self.batch_size):
+        return self._batched(self._network, images, "a score").astype(np.float64)
+
+    def explain(self, images: np.ndarray) -> np.ndarray:
+        """Maps where the scores come from.
+
+        Args:
+            images: (n, image_size, image_size, 3) uint8 RGB; n may be 0.
+
+        Returns:
+            (n, image_size, image_size) float32 in [0, 1], each map divided by its own maximum; all
+            zeros where nothing in an image speaks for a fake.
+
+        Raises:
+            ModelFileError: A map is not finite.
+        """
+        return self._batched(self._explain, images, "a map")
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Describes images (n, image_size, image_size, 3) uint8 by their latents: (n, d) float32.
+
+        Raises:
+            ModelFileError: A latent is not finite.
+        """
+        return self._batched(self._embed, images, "a latent")
+
+    def reconstruct(self, images: np.ndarray) -> np.ndarray | None:
+        """Reconstructs images: the same shape, float32 in [0, 1]; None where there is no decoder.
+
+        Raises:
+            ModelFileError: A reconstruction is not finite.
+        """
+        if self._reconstruct.get_concrete_function().structured_outputs is None:
+            return None
+        found = self._batched(self._reconstruct, images, "a reconstruction")
+        return np.clip(found, 0.0, 1.0)
+
+    def _batched(self, network: Any, images: np.ndarray, what: str) -> np.ndarray:
+        """Results of a traced function, float32, from batches of one size, the last one padded."""
+        parts = []
+        # Of no images: one batch of padding, for the shape of the results.
+        for start in range(0, max(1, len(images)), self.batch_size):
             batch = images[start : start + self.batch_size]
             padding = ((0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
-            found = self._network(np.pad(batch, padding) if padding[0][1] else batch)
-            scores[start : start + len(batch)] = found.numpy()[: len(batch)]
-        if not np.isfinite(scores).all():
+            found = network(np.pad(batch, padding) if padding[0][1] else batch)
+            parts.append(found.numpy()[: len(batch)])
+        results = np.concatenate(parts)
+        if not np.isfinite(results).all():
             raise ModelFileError(
-                f"{self.run}: the network gave a score that is not finite; its weights are of no"
+                f"{self.run}: the network gave {what} that is not finite; its weights are of no"
                 " use, train again"
             )
-        return scores
+        return results
 
     def decode(self, encoded: Sequence[bytes]) -> np.ndarray:
         """Decodes face crops as evaluation does: (n, image_size, image_size, 3) uint8."""

@@ -15,6 +15,9 @@ few, were calibrated, there is one question only: an image is fake above the thr
 that of `sensitive`, where nine in ten real images lie, and inconclusive between (`sensitive` itself
 leaves no band); how many fakes pass for real is then not known, and the reason says so.
 
+Clips, and the persons in them, are held against limits of clips where the calibration had clips
+enough; else against those of single images, without p-values or promise.
+
 A higher score never turns a verdict towards real. Nothing here needs TensorFlow.
 """
 
@@ -24,9 +27,10 @@ from typing import Literal
 
 import numpy as np
 
-from dfd_tf.inference.calibration import CalibrationFile, Threshold
+from dfd_tf.inference.calibration import CalibratedScores, CalibrationFile, Threshold
 
 VerdictName = Literal["real", "fake", "inconclusive", "no face"]
+Kind = Literal["image", "video", "person"]
 
 
 @dataclass(frozen=True)
@@ -45,30 +49,58 @@ class Verdict:
 NO_FACE = Verdict("no face", "no face was found")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a score is held against.
+
+    Args:
+        scores: Whose p-values go with it.
+        point: The operating point.
+        are_own: Whether they are of the same level; else those of single images stand in for those
+            of clips, and no p-value and no rate goes with them.
+    """
+
+    scores: CalibratedScores
+    point: Threshold
+    are_own: bool
+
+
+def limits_of(calibration: CalibrationFile, threshold: Threshold, kind: Kind) -> Limits:
+    """Returns what scores of a kind are held against at an operating point of the images.
+
+    Clips, and the persons in them, have limits of their own where the calibration had clips enough.
+    """
+    for point in calibration.video.thresholds if calibration.video and kind != "image" else ():
+        if point.name == threshold.name:
+            assert calibration.video is not None
+            return Limits(calibration.video, point, are_own=True)
+    return Limits(calibration, threshold, are_own=kind == "image")
+
+
 def judge(
     score: float,
     calibration: CalibrationFile,
     threshold: Threshold,
     *,
-    is_video: bool = False,
+    kind: Kind = "image",
     redelivered: Mapping[str, float] | None = None,
 ) -> Verdict:
     """Gives the verdict on a score.
 
     Args:
-        score: Of an image, or the mean over the frames of a video.
+        score: Of an image, of a clip or of one person in it.
         calibration: The run's.
         threshold: The operating point, one of the calibration's.
-        is_video: A video's score is judged by the same limits, but no p-value and no rate goes
-            with it: those are of single images.
+        kind: What the score is of.
         redelivered: Scores of the same faces after light re-delivery, by its name; a real or fake
             that any of them would change is inconclusive.
     """
-    verdict = _judge(score, calibration, threshold, is_video)
+    limits = limits_of(calibration, threshold, kind)
+    verdict = _judge(score, limits, kind)
     if verdict.name not in ("real", "fake"):
         return verdict
     for how, other_score in (redelivered or {}).items():
-        other = _judge(other_score, calibration, threshold, is_video)
+        other = _judge(other_score, limits, kind)
         if other.name != verdict.name:
             return Verdict(
                 "inconclusive",
@@ -78,20 +110,19 @@ def judge(
     return verdict
 
 
-def _judge(
-    score: float, calibration: CalibrationFile, threshold: Threshold, is_video: bool
-) -> Verdict:
-    if threshold.fake_floor is None:
-        verdict = _by_real_images(score, calibration, threshold, is_video)
+def _judge(score: float, limits: Limits, kind: Kind) -> Verdict:
+    point = limits.point
+    if point.fake_floor is None:
+        verdict = _by_real_scores(score, limits, "image" if kind == "image" else "clip")
     else:
-        p_values = ("", "") if is_video else _p_values(score, calibration)
-        verdict = _by_both_labels(
-            score <= threshold.value, score >= threshold.fake_floor, *p_values
-        )
-    if is_video:
+        p_values = _p_values(score, limits)
+        verdict = _by_both_labels(score <= point.value, score >= point.fake_floor, *p_values)
+    if not limits.are_own:
         return Verdict(
             verdict.name, f"{verdict.reason}; limits are those of single images, without a promise"
         )
+    if kind == "person":
+        return Verdict(verdict.name, f"{verdict.reason}; limits are those of whole clips")
     return verdict
 
 
@@ -108,34 +139,35 @@ def _by_both_labels(
     return Verdict("inconclusive", f"neither is plausible: {real} nor {fake}")
 
 
-def _by_real_images(
-    score: float, calibration: CalibrationFile, threshold: Threshold, is_video: bool
-) -> Verdict:
-    p_value = "" if is_video else _p_values(score, calibration)[0]
-    if score > threshold.value:
-        return Verdict("fake", f"higher than real images score{p_value}")
-    if score > _ordinary_up_to(calibration, threshold):
+def _by_real_scores(score: float, limits: Limits, noun: str) -> Verdict:
+    p_value = _p_values(score, limits)[0]
+    noun = noun if limits.are_own else "image"
+    if score > limits.point.value:
+        return Verdict("fake", f"higher than real {noun}s score{p_value}")
+    if score > _ordinary_up_to(limits):
         return Verdict(
-            "inconclusive", f"unusual for a real image{p_value}, but not enough to call it fake"
+            "inconclusive", f"unusual for a real {noun}{p_value}, but not enough to call it fake"
         )
     return Verdict(
         "real",
-        f"ordinary for a real image{p_value}; with {len(calibration.fake_scores)} fakes in the"
+        f"ordinary for a real {noun}{p_value}; with {len(limits.scores.fake_scores)} fakes in the"
         " calibration it is not known how many look as ordinary",
     )
 
 
-def _ordinary_up_to(calibration: CalibrationFile, threshold: Threshold) -> float:
+def _ordinary_up_to(limits: Limits) -> float:
     """The lower of the threshold and that of `sensitive`, where there is one."""
-    values = [point.value for point in calibration.thresholds if point.name == "sensitive"]
-    return min([threshold.value, *values])
+    values = [point.value for point in limits.scores.thresholds if point.name == "sensitive"]
+    return min([limits.point.value, *values])
 
 
-def _p_values(score: float, calibration: CalibrationFile) -> tuple[str, str]:
+def _p_values(score: float, limits: Limits) -> tuple[str, str]:
     """Those of both labels as they stand in a reason; empty for fakes without fake scores."""
+    if not limits.are_own:
+        return "", ""
     array = np.array([score])
-    of_fake = calibration.fake_p_values(array)
+    of_fake = limits.scores.fake_p_values(array)
     return (
-        f" (p = {calibration.p_values(array)[0]:.3g})",
+        f" (p = {limits.scores.p_values(array)[0]:.3g})",
         "" if of_fake is None else f" (p = {of_fake[0]:.3g})",
     )

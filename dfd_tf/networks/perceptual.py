@@ -57,14 +57,31 @@ class PerceptualDistance(layers.Layer):
         """Does nothing: setting `trainable` on a parent sets it on every layer below."""
 
     def call(self, images: Any, others: Any) -> Any:
+        distances = [ops.mean(one, axis=(1, 2)) for one in self._location_distances(images, others)]
+        return sum(distances) / NUM_STAGES
+
+    def distance_map(self, images: Any, others: Any) -> Any:
+        """Where the distance comes from: (batch, image_size, image_size) float32 in [0, 4].
+
+        The mean over the layers of the distances at their locations, scaled up bilinearly; the
+        mean of the map is the distance where the layers' sides divide that of the images.
+        """
+        shape = (self.image_size, self.image_size)
+        maps = [
+            ops.image.resize(one[..., None], shape, data_format="channels_last")
+            for one in self._location_distances(images, others)
+        ]
+        return (sum(maps) / NUM_STAGES)[..., 0]
+
+    def _location_distances(self, images: Any, others: Any) -> list[Any]:
+        """Squared distances (batch, rows, columns) of the normalised features of each layer."""
         both = STANDARDIZED.apply(ops.concatenate([images, others], axis=0))
-        distances = []
+        maps = []
         for features in self.network(both, training=False):
             norm = ops.sqrt(ops.sum(ops.square(features), axis=-1, keepdims=True))
             first, second = ops.split(features / (norm + _TINY), 2, axis=0)
-            squares = ops.sum(ops.square(first - second), axis=-1)
-            distances.append(ops.mean(squares, axis=(1, 2)))
-        return sum(distances) / NUM_STAGES
+            maps.append(ops.sum(ops.square(first - second), axis=-1))
+        return maps
 
     def load_initial_weights(self, option: str) -> None:
         """Loads the initial weights; `none` leaves the random ones.

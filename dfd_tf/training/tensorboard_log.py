@@ -68,8 +68,9 @@ class TensorBoardLog(keras.callbacks.Callback):
     def show_best(self, detector: Detector, scores: ValidationScores | None) -> None:
         """Draws the PR curve and the pictures of an epoch that is the best so far."""
         rows = [self.images]
-        if hasattr(detector, "reconstruct"):
-            rows.append(_numpy(detector.reconstruct(self.images)))
+        reconstructions = detector.reconstruct(self.images)
+        if reconstructions is not None:
+            rows.append(_numpy(reconstructions))
         maps = _numpy(detector.explain(self.images))
         rows.append(np.repeat(maps[..., None], 3, axis=-1))
         with self._validation.as_default(self.position.total_epochs):
@@ -92,8 +93,6 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def write_embeddings(self, detector: Detector, images: np.ndarray, labels: np.ndarray) -> None:
         """Writes the latent vectors of validation images for the projector tab."""
-        if not hasattr(detector, "embed"):
-            return
         vectors = np.concatenate(
             [_numpy(detector.embed(part)) for part in np.array_split(images, -(-len(images) // 32))]
         )

@@ -57,9 +57,12 @@ class VideoFrames:
         path: The file.
         count: Number of frames, at least 1.
         limits: What may be decoded.
+        dense: Choose every frame or, of more than `count`, every second, third and so on.
 
     Attributes:
         facts: What is known of the file.
+        num_chosen: Frames chosen; some may turn out to be damaged.
+        stride: Every how many-th frame is chosen; 0 unless `dense`.
         frames_read: Frames the file holds, as far as it could be read.
         frames_expected: Frames it announces; `frames_read` where nothing is missing.
         truncated: Whether frames are missing, because the file is cut or a limit was passed.
@@ -71,7 +74,9 @@ class VideoFrames:
         MediaError: It is not a video within the limits, or none of its frames can be decoded.
     """
 
-    def __init__(self, path: str | Path, count: int, limits: MediaLimits) -> None:
+    def __init__(
+        self, path: str | Path, count: int, limits: MediaLimits, *, dense: bool = False
+    ) -> None:
         if count < 1:
             raise ValueError(f"count {count}, expected at least 1")
         self._path, self._limits = path, limits
@@ -90,8 +95,11 @@ class VideoFrames:
                 sha256=sha256,
             )
         self._survey = found
-        self._targets = _targets(found, count)
         self.frames_read = len(found.timestamps)
+        self.stride = -(-self.frames_read // count) if dense else 0
+        order = sorted(found.timestamps)
+        self._targets = tuple(order[:: self.stride]) if dense else _targets(found, count)
+        self.num_chosen = len({bisect_right(order, target) for target in self._targets})
         self.truncated = found.is_cut or bool(found.stopped)
         missing = max(self.frames_read, found.declared_frames) if self.truncated else 0
         self.frames_expected = max(self.frames_read, missing)
@@ -153,6 +161,15 @@ def sample_frames(path: str | Path, count: int, limits: MediaLimits) -> VideoFra
         MediaError: It is not a video within the limits, or none of its frames can be decoded.
     """
     return VideoFrames(path, count, limits)
+
+
+def dense_frames(path: str | Path, most: int, limits: MediaLimits) -> VideoFrames:
+    """Chooses every frame of a video, or every n-th where it holds more than `most`.
+
+    Raises:
+        MediaError: It is not a video within the limits, or none of its frames can be decoded.
+    """
+    return VideoFrames(path, most, limits, dense=True)
 
 
 def _targets(found: Survey, count: int) -> tuple[int, ...]:

@@ -178,15 +178,15 @@ def test_an_output_that_cannot_be_written_is_one_line(
 def test_a_stop_keeps_what_was_scored(tiny_run, mixed_files, tmp_path, capsys, monkeypatch):
     for number in range(80):
         (tmp_path / f"{number:02}.jpg").hardlink_to(mixed_files / "a good.jpg")
-    original, calls = Predictor.score_encoded, []
+    original, calls = Predictor.score, []
 
-    def stopped_later(self, encoded):
-        calls.append(len(encoded))
+    def stopped_later(self, images):
+        calls.append(len(images))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(self, encoded)
+        return original(self, images)
 
-    monkeypatch.setattr(Predictor, "score_encoded", stopped_later)
+    monkeypatch.setattr(Predictor, "score", stopped_later)
     output = tmp_path / "out.jsonl"
     arguments = ["predict", str(tiny_run), str(tmp_path), "--format", "jsonl"]
     assert run([*arguments, "--output", str(output)]) == 130

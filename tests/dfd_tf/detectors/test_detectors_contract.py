@@ -114,6 +114,15 @@ def test_trains_scores_and_explains(name, policy):
     alone = detector.score(images[4:5])
     np.testing.assert_allclose(alone, scores[4:5], rtol=0, atol=tolerance)
 
+    latents = np.asarray(detector.embed(images))
+    assert latents.dtype == np.float32
+    assert latents.shape == (6, latents.shape[1])
+    assert np.isfinite(latents).all()
+    assert len(np.unique(latents, axis=0)) == 6
+    alone = np.asarray(detector.embed(images[4:5]))
+    tolerance = TOLERANCE[policy] * max(1.0, float(np.abs(latents).max()))
+    np.testing.assert_allclose(alone, latents[4:5], rtol=0, atol=tolerance)
+
     maps = np.asarray(detector.explain(images))
     assert maps.shape == (6, SIZE, SIZE)
     assert maps.dtype == np.float32
@@ -126,7 +135,7 @@ def test_compiled_functions_give_what_eager_ones_give(name, float32):
     detector = build(name)
     images, _ = batch()
     signature = [tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)]
-    for method in (detector.score, detector.explain):
+    for method in (detector.score, detector.explain, detector.embed):
         expected = np.asarray(method(images))
         found = tf.function(method, input_signature=signature)(images)
         assert found.shape[1:] == expected.shape[1:]

@@ -227,10 +227,13 @@ def test_float32_where_it_matters_under_mixed_precision():
     assert all(layer.compute_dtype == "float32" for layer in detector.perceptual.network.layers[1:])
 
 
-def test_explanation_is_highest_where_the_error_is():
-    detector = build(patch=8)
+@pytest.mark.parametrize("scoring", ["raw", "standardized"])
+def test_explanation_weighs_pixel_and_feature_errors_as_the_score_does(scoring):
+    detector = build(patch=8, scoring=scoring)
     batch = images()
     d = errors(detector, batch)
+    detector.term_scales.assign([0.5, 0.25, 0.1])
+    scales = [0.5, 0.25, 0.1] if scoring == "standardized" else [1, 1, 1]
     # The window around pixel (row, column), cut off at the border: 3 before, 4 after.
     expected = np.array(
         [
@@ -241,8 +244,22 @@ def test_explanation_is_highest_where_the_error_is():
             for one in d
         ]
     )
+    features = np.asarray(detector.perceptual.distance_map(batch, detector.reconstruct(batch)))
+    expected = (0.4 / scales[0] + 0.3 / scales[1]) * expected + 0.3 / scales[2] * features
     expected /= expected.max((1, 2), keepdims=True)
     np.testing.assert_allclose(detector.explain(batch), expected, atol=1e-3)
+
+
+def test_mean_of_the_feature_error_map_is_the_feature_distance():
+    detector = build()
+    first, second = images(seed=1), images(seed=2)
+    found = np.asarray(detector.perceptual.distance_map(first, second))
+    assert found.shape == first.shape[:3]
+    np.testing.assert_allclose(found.mean((1, 2)), detector.perceptual(first, second), rtol=1e-5)
+    # Half of the image is the same in both; the deepest layer sees everything everywhere.
+    half = np.concatenate([first[:, :, : SIZE // 2], second[:, :, SIZE // 2 :]], axis=2)
+    found = np.asarray(detector.perceptual.distance_map(first, half)).mean(1)
+    assert (found[:, -8:].mean(1) > 2 * found[:, :8].mean(1)).all()
 
 
 def test_learns_to_reconstruct():

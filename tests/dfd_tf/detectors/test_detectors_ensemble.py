@@ -94,9 +94,18 @@ def test_only_log_odds_add_up_to_log_odds(combine, small, expected):
     assert ensemble(combine, large=0.5, small=small).score_is_logit is expected
 
 
-def test_explanation_is_the_weighted_mean_of_the_maps():
-    detector = ensemble(large=0.75, small=0.25)
+@pytest.mark.parametrize("large", [0.75, -0.75])
+def test_explanation_is_the_maps_weighed_by_what_the_members_add(large):
+    worst = {"kind": "z_score", "median": 0.0, "spread": 0.02}  # no error is below 0
+    members = [LARGE_MEMBER, SMALL_MEMBER | {"score_map": worst}]
+    detector = build_detector(EnsembleDetector(combine="weighted", members=members))
     _, images = pictures()
+    # One member calls everything fake, or real: then its map is of no matter.
+    detector.members[0].detector.head.bias.assign([30.0 * np.sign(large)])
+    log_odds, z_scores = (np.asarray(member.score(images)) for member in detector.members)
+    assert z_scores.min() > 0
+    added = np.maximum(0.75 * log_odds, 0)[:, None, None], 0.25 * z_scores[:, None, None]
+    assert (added[0].min() > 0) == (large > 0)
     own = np.asarray(detector.members[0].detector.explain(images))
     other = np.asarray(detector.members[1].detector.explain(detector.members[1].resized(images)))
     # The map of a coarse network, scaled up, peaks below 1.
@@ -109,11 +118,20 @@ def test_explanation_is_the_weighted_mean_of_the_maps():
     matrix = np.zeros((SIDE, SMALL))
     np.add.at(matrix, (np.arange(SIDE), low), 1 - share)
     np.add.at(matrix, (np.arange(SIDE), high), share)
-    mixed = 0.75 * own + 0.25 * np.einsum("ij,bjk,lk->bil", matrix, other, matrix)
+    mixed = added[0] * own + added[1] * np.einsum("ij,bjk,lk->bil", matrix, other, matrix)
     expected = mixed / mixed.max(axis=(1, 2), keepdims=True)
     found = np.asarray(detector.explain(images))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(found.max(axis=(1, 2)), 1.0, atol=1e-6)
+
+
+def test_embedding_is_the_members_each_of_length_1():
+    detector = ensemble("weighted", large=0.5, small=0.5)
+    _, images = pictures()
+    parts = [m.detector.embed(m.resized(images)) for m in detector.members]
+    parts = [np.asarray(part) for part in parts]
+    expected = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    np.testing.assert_allclose(detector.embed(images), np.hstack(expected), atol=1e-5)
 
 
 def test_isotonic_map_in_the_graph_is_that_of_the_calibration():

@@ -79,11 +79,16 @@ def test_patch_score_by_hand(patch, top):
     np.testing.assert_allclose(detector.score(batch), expected, rtol=1e-4)
 
 
-def test_explanation_is_the_error_over_its_maximum():
-    detector = build()
+@pytest.mark.parametrize("score", ["mse", "top_patches"])
+def test_explanation_is_the_error_of_the_patch_around_each_pixel(score):
+    detector = build(score=score, patch=8)
     batch = images()
     errors = signed_errors(detector, batch)
-    expected = errors / errors.max((1, 2), keepdims=True)
+    # 3 pixels before and 4 after, cut off at the border.
+    windows = [slice(max(0, place - 3), place + 5) for place in range(32)]
+    means = [[errors[:, rows, columns].mean((1, 2)) for columns in windows] for rows in windows]
+    means = np.moveaxis(np.array(means), -1, 0)
+    expected = means / means.max((1, 2), keepdims=True)
     np.testing.assert_allclose(detector.explain(batch), expected, atol=1e-4)
 
 

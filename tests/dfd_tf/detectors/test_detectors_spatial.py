@@ -126,6 +126,25 @@ def test_explanation_is_grad_cam(backbone, size):
     np.testing.assert_allclose(detector.explain(images), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["none", "srm"])
+def test_explanation_of_top_k_is_features_times_the_gradient_of_the_score(kind):
+    """HiResCAM by its definition, with a tape over the score itself."""
+    detector = build("resnet32", 32, pooling="top_k", top_k=0.1, input_residual=kind)
+    images, _ = batch(32, count=3)
+    features = tf.convert_to_tensor(detector._features(images, training=False))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        score = tf.reduce_mean(detector._highest(detector.head(features)[..., 0]), axis=-1)
+    np.testing.assert_allclose(score, detector.score(images), rtol=1e-5)
+    cam = np.maximum((tape.gradient(score, features) * features).numpy().sum(-1), 0)
+    assert ((cam > 0).sum((1, 2)) <= 6).all()  # a tenth of 8 x 8 places
+    peaks = cam.max((1, 2), keepdims=True)
+    cam = np.divide(cam, peaks, out=np.zeros_like(cam), where=peaks > 0)
+    assert cam.max() == 1
+    expected = tf.image.resize(cam[..., None], (32, 32))[..., 0]
+    np.testing.assert_allclose(detector.explain(images), expected, atol=1e-4)
+
+
 def test_no_evidence_of_a_fake_gives_an_empty_map():
     detector = build("squeezenet", 48)
     detector.head.kernel.assign(-np.abs(detector.head.kernel))  # SqueezeNet's features are >= 0.

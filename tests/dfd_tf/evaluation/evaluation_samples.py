@@ -8,8 +8,14 @@ from dfd_tf.evaluation.thresholds import conformal_thresholds, youden_threshold
 from dfd_tf.inference.calibration import CalibrationFile
 
 
-def face_samples(scores, labels, keys=None, videos=None, identities=None, domains="d", methods=""):
-    """Face scores; every face is an image of its own unless `keys` say otherwise."""
+def face_samples(
+    scores, labels, keys=None, videos=None, identities=None, domains="d", methods="", persons=None,
+    seconds=None,
+):  # fmt: skip
+    """Face scores; every face is an image of its own unless `keys` say otherwise.
+
+    All faces of a video are one person's unless `persons` say otherwise.
+    """
     n = len(scores)
     keys = [f"image{i}" for i in range(n)] if keys is None else keys
     videos = [""] * n if videos is None else videos
@@ -22,6 +28,8 @@ def face_samples(scores, labels, keys=None, videos=None, identities=None, domain
         videos=np.array(videos),
         domains=np.broadcast_to(np.array(domains), n).copy(),
         methods=np.broadcast_to(np.array(methods), n).copy(),
+        persons=np.array([int(video != "") for video in videos] if persons is None else persons),
+        seconds=np.zeros(n) if seconds is None else np.asarray(seconds, np.float64),
     )
 
 

@@ -2,19 +2,15 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 from evaluation_samples import face_samples
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from report_runs import Page
 
-from dfd_tf.evaluation import report_cases
 from dfd_tf.evaluation.evaluate_run import evaluate_run
-from dfd_tf.evaluation.report_cases import NUM_CASES, choose_cases, heat_overlay
+from dfd_tf.evaluation.report_cases import NUM_CASES, choose_cases
 from dfd_tf.inference.predictor import load_predictor
 from pipelines.media_item import FAKE, REAL
 
@@ -78,28 +74,6 @@ def test_nothing_is_shown_twice_and_errors_are_errors(rows, threshold):
                 assert (labels[place], scores[place] > threshold) == (FAKE, False)
             if group.name == "false_positives":
                 assert (labels[place], scores[place] > threshold) == (REAL, True)
-
-
-def test_heat_covers_evidence_and_shows_the_face_elsewhere():
-    image = np.zeros((1, 1, 2, 3))
-    image[..., 0] = 0.6
-    found = heat_overlay(image, np.array([[[0.0, 1.0]]]))
-    np.testing.assert_allclose(found[0, 0, 0], 0.2)
-    strong = 0.25 * 0.2 + 0.75 * np.array(matplotlib.colormaps["inferno"](1.0)[:3])
-    np.testing.assert_allclose(found[0, 0, 1], strong)
-
-
-def test_pictures_that_a_detector_gives_out_of_range_are_clipped():
-    detector = SimpleNamespace(
-        explain=lambda images: np.ones(images.shape[:3]), reconstruct=lambda images: images * 3 - 1
-    )
-    pixels = np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, 1, 8, 3)).reshape(1, 256, 8, 3)
-    pictures = report_cases._pictures(SimpleNamespace(detector=detector), pixels)
-    assert set(pictures) == {"face", "heat map", "reconstruction"}
-    for images in pictures.values():
-        assert images.min() >= 0
-        assert images.max() <= 1
-        Image.open(report_cases.io.BytesIO(report_cases._jpeg(images[0]))).verify()
 
 
 def test_an_evaluation_shows_its_errors_with_their_pictures(tiny_run, tiny_records, tmp_path):

@@ -21,37 +21,56 @@ def test_faces_become_images_by_maximum_in_first_seen_order():
     assert images.labels.tolist() == [1, 0]
 
 
-def test_frames_become_videos_by_mean_and_stills_stay_out():
+def test_frames_become_videos_by_the_worst_person_and_stills_stay_out():
     faces = face_samples(
-        [1.0, 3.0, 2.0, 8.0, 9.0],
-        [1, 1, 1, 0, 0],
-        keys=["v#0", "v#0", "v#9", "w#0", "still"],
-        videos=["v", "v", "v", "w", ""],
+        [1.0, 3.0, 2.0, 0.0, 8.0, 9.0],
+        [1, 1, 1, 1, 0, 0],
+        keys=["v#0", "v#0", "v#9", "v#9", "w#0", "still"],
+        videos=["v", "v", "v", "v", "w", ""],
+        persons=[1, 2, 2, 1, 1, 0],
     )
-    videos = video_level(image_level(faces))
+    videos = video_level(faces, "mean")
     assert videos.keys.tolist() == ["v", "w"]
-    # The most suspicious face of each frame, then the mean over frames: (3 + 2) / 2.
+    # Person 1 has (1 + 0) / 2, person 2 (3 + 2) / 2.
     assert videos.scores.tolist() == [2.5, 8.0]
-    assert video_level(image_level(face_samples([1.0], [0]))) is None
+    assert video_level(faces, "max").scores.tolist() == [3.0, 8.0]
+    assert video_level(face_samples([1.0], [0]), "mean") is None
+
+
+def test_only_tracked_faces_become_videos():
+    with pytest.raises(ValueError, match="not tracked"):
+        video_level(face_samples([1.0], [0], videos=["v"], persons=[0]), "mean")
+    with pytest.raises(ValueError, match="level image, expected face"):
+        video_level(image_level(face_samples([1.0], [0], videos=["v"])), "mean")
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.floats(-9, 9)), min_size=1))
-def test_aggregation_equals_a_dictionary(rows):
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(0, 25)),
+        st.floats(-9, 9),
+        min_size=1,
+    )
+)
+def test_aggregation_equals_a_dictionary(scores):
+    """Keys of `scores`: video, person, frame."""
+    seen = {}
+    for (video, person, _), score in scores.items():
+        seen.setdefault(video, {}).setdefault(person, []).append(score)
     expected = {}
-    for video, frame, score in rows:
-        frames = expected.setdefault(f"v{video}", {})
-        frames[frame] = max(score, frames.get(frame, -np.inf))
+    for video, persons in seen.items():
+        num_frames = len({frame for v, _, frame in scores if v == video})
+        often = [own for own in persons.values() if len(own) >= max(2, num_frames / 10)]
+        expected[f"v{video}"] = max(np.mean(own) for own in often or persons.values())
     faces = face_samples(
-        [score for *_, score in rows],
-        [video % 2 for video, *_ in rows],
-        keys=[f"v{video}#{frame}" for video, frame, _ in rows],
-        videos=[f"v{video}" for video, *_ in rows],
+        list(scores.values()),
+        [video % 2 for video, *_ in scores],
+        keys=[f"v{video}#{frame}" for video, _, frame in scores],
+        videos=[f"v{video}" for video, *_ in scores],
+        persons=[person for _, person, _ in scores],
     )
-    videos = video_level(image_level(faces))
-    assert dict(zip(videos.keys.tolist(), videos.scores, strict=True)) == pytest.approx(
-        {video: np.mean(list(frames.values())) for video, frames in expected.items()}
-    )
+    videos = video_level(faces, "mean")
+    assert dict(zip(videos.keys.tolist(), videos.scores, strict=True)) == pytest.approx(expected)
 
 
 def test_composite_keys_keep_equally_named_folders_apart():
@@ -65,7 +84,7 @@ def test_composite_keys_keep_equally_named_folders_apart():
     keys = [f"{name}#0" for name in composite]
 
     def video_auc(videos):
-        found = video_level(image_level(face_samples(scores, labels, keys=keys, videos=videos)))
+        found = video_level(face_samples(scores, labels, keys=keys, videos=videos), "mean")
         return len(found), roc_auc_score(found.labels, found.scores)
 
     # Nine of ten fakes are above all four reals, one is above one of them: 37 of 40 pairs. Averaged
@@ -86,7 +105,7 @@ def test_composite_keys_keep_equally_named_folders_apart():
 def test_one_label_an_image_and_a_video(keys, videos, level):
     faces = face_samples([1.0, 2.0], [0, 1], keys=keys, videos=videos)
     with pytest.raises(DatasetError, match=f"{level} holds faces of different labels"):
-        video_level(image_level(faces))
+        image_level(faces) if videos is None else video_level(faces, "mean")
 
 
 def test_f08_scores_that_are_not_finite_are_an_error():

@@ -1,16 +1,11 @@
 """Media files, records made from them, and an untrained run."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 from inference_media import write_clip
+from inference_runs import write_untrained_run
 from PIL import Image
 
-from dfd_tf.config.atomic_files import file_sha256
-from dfd_tf.config.loading import load_experiment
-from dfd_tf.config.run_directory import ModelFile, RunDirectory
-from dfd_tf.detectors.registry import build_detector
 from dfd_tf.inference.predictor import load_predictor
 from pipelines.executors import LocalExecutor
 from pipelines.prepare import prepare
@@ -49,34 +44,7 @@ def media_records(media, tmp_path_factory):
 @pytest.fixture(scope="session")
 def untrained_run(tmp_path_factory, media_records):
     """A run of an untrained 32-pixel network on those records."""
-    run = RunDirectory(tmp_path_factory.mktemp("untrained") / "run")
-    experiment = load_experiment(
-        "spatial_small", ["detector.backbone=resnet32", "detector.image_size=32"]
-    )
-    run.create()
-    detector = build_detector(experiment.detector)
-    detector.save_weights(str(run.best_weights))
-    model = ModelFile(
-        detector="spatial",
-        num_domains=1,
-        bytes=run.best_weights.stat().length,
-        sha256=file_sha256(run.best_weights),
-        pretrained=detector.pretrained,
-        phase="none",
-        epoch=0,
-        selection="val_loss",
-        value=0.0,
-    )
-    folder, manifest = media_records
-    run.write_experiment(experiment)
-    run.write_json(run.model, model.model_dump())
-    records = {
-        "folder": str(folder),
-        "fingerprint": manifest.fingerprint(),
-        "settings": asdict(SETTINGS),
-    }
-    run.write_json(run.provenance, {"records": records})
-    return run
+    return write_untrained_run(tmp_path_factory.mktemp("untrained") / "run", *media_records)
 
 
 @pytest.fixture(scope="session")

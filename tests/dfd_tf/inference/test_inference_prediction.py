@@ -2,7 +2,6 @@
 
 import gc
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from dfd_tf.inference.prediction import predict_files
 from dfd_tf.inference.predictor import load_predictor
 from pipelines.errors import Cause, MediaError, ModelFileError
 from pipelines.records.shards import iter_records
+from pipelines.settings import PrepareSettings
 
 GOOD = ["train/real/a.jpg", "val/real/b.png", "test/fake/c.jpg", "test/fake/d_pair.png",
         "test/real/e.mp4"]  # fmt: skip
@@ -55,7 +55,7 @@ def test_threads_change_nothing(predictor, mixed):
     assert predict(predictor, mixed, threads=1) == predict(predictor, mixed, threads=7)
 
 
-def test_images_score_by_their_worst_face_and_videos_by_their_mean_frame(predictor, media):
+def test_images_score_by_their_worst_face_and_videos_by_their_only_person(predictor, media):
     pair, clip = predict(predictor, [media / GOOD[3], media / GOOD[4]])
     assert len(pair.faces) >= 2
     assert pair.score == max(face["score"] for face in pair.faces)
@@ -125,22 +125,25 @@ class FakePredictor:
 
     batch_size = 8
     calibration = None
-    settings = None
+    settings = PrepareSettings()
     run = "fake"
 
     def __init__(self):
         self.calls = []
 
-    def score_encoded(self, encoded):
-        self.calls.append(len(encoded))
-        return np.array([float(data) for data in encoded])
+    def decode(self, encoded):
+        return encoded
+
+    def score(self, images):
+        self.calls.append(len(images))
+        return np.array([float(data) for data in images])
 
 
 class FakeReader:
     """`x/3` has three faces; `error` none and an error."""
 
-    def __init__(self, _settings, *, stability):
-        self.stability = stability
+    def __init__(self, _settings, *, stability, sampling):
+        self.stability, self.sampling = stability, sampling
 
     def read(self, path):
         name, _, faces = path.partition("/")
@@ -163,7 +166,7 @@ def test_network_batches_are_full_whatever_the_files_hold(fake):
     results = predict(fake, paths)
     assert [result.path for result in results] == paths
     num_faces = sum(len(result.faces) for result in results)
-    assert fake.calls == [8] * (num_faces // 8) + [num_faces % 8]
+    assert fake.calls == [8] * (num_faces // 8) + [num_faces % 8] * (num_faces % 8 > 0)
     for result in results:
         name, _, faces = result.path.partition("/")
         if faces == "error":
@@ -232,13 +235,3 @@ def test_names_and_reasons_are_one_line(fake, monkeypatch):
     (result,) = predict(fake, ["x"])
     assert result.path == "a\\nb\\udcff.jpg"
     assert result.notes == ("c\\nd",)
-
-
-def test_videos_have_no_p_value(fake, monkeypatch):
-    clip = MediaFaces("v", "video", [FoundFace(b"3", (0, 0, 1, 1), 0, 5, 0.2)], 1)
-    monkeypatch.setattr(FakeReader, "read", lambda _self, _path: clip)
-    fake.calibration = calibration()
-    (result,) = predict(fake, ["v"], threshold=SimpleNamespace(value=2.0, fake_floor=None))
-    assert result.label == result.verdict == "fake"
-    assert result.p_value is None
-    assert result.faces == ({"box": [0, 0, 1, 1], "score": 3.0, "frame": 5, "seconds": 0.2},)

@@ -98,11 +98,11 @@ def test_few_fakes_promise_what_their_number_can():
 
 
 def test_a_video_goes_without_p_values_and_promise():
-    verdict = judge(60.0, OVERLAPPING, OVERLAPPING.threshold("balanced"), is_video=True)
+    verdict = judge(60.0, OVERLAPPING, OVERLAPPING.threshold("balanced"), kind="video")
     assert verdict.name == "inconclusive"
     assert "p =" not in verdict.reason
     assert verdict.reason.endswith("single images, without a promise")
-    alone = judge(1.0, REALS_ONLY, REALS_ONLY.threshold("balanced"), is_video=True)
+    alone = judge(1.0, REALS_ONLY, REALS_ONLY.threshold("balanced"), kind="video")
     assert alone.name == "real"
     assert "p =" not in alone.reason
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import Cause, MediaError
 from pipelines.media.images import decode_image
-from pipelines.media.videos import sample_frames
+from pipelines.media.videos import dense_frames, sample_frames
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -59,6 +59,20 @@ def test_any_number_of_any_number_of_frames(tmp_path_factory, count, num_frames)
     assert shown(sample_frames(path, count, LIMITS)) == expected
 
 
+@pytest.mark.parametrize("name", CODECS)
+def test_dense_frames_are_all_of_them_or_every_nth(tmp_path, name):
+    path = film(tmp_path, name)
+    for most, stride in ((50, 1), (1000, 1), (49, 2), (25, 2), (24, 3), (1, 50)):
+        frames = dense_frames(path, most, LIMITS)
+        expected = list(range(0, 50, stride))
+        assert (frames.stride, frames.num_chosen) == (stride, len(expected))
+        chosen = list(frames)
+        assert shown(chosen) == expected
+        assert [frame.index for frame in chosen] == expected
+    assert sample_frames(path, 8, LIMITS).num_chosen == 8
+    assert sample_frames(path, 80, LIMITS).num_chosen == 50
+
+
 def test_uneven_frame_times(tmp_path):
     """Frame k at k^2 / 100 s: the intervals are of time, not of frame numbers."""
     import av
@@ -77,6 +91,9 @@ def test_uneven_frame_times(tmp_path):
     # On display until 4.0 s and one more frame: the centres are near 0.5, 1.5, 2.5, 3.5 s.
     assert shown(frames) == [7, 12, 15, 18]
     assert [f.time_seconds for f in frames] == pytest.approx([0.49, 1.44, 2.25, 3.24])
+    dense = list(dense_frames(path, 99, LIMITS))
+    assert [f.index for f in dense] == list(range(21))
+    assert [f.time_seconds for f in dense] == pytest.approx([k * k / 100 for k in range(21)])
 
 
 def test_iterating_again_gives_the_same(tmp_path):
