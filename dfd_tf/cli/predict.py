@@ -76,18 +76,25 @@ def command(
 
     start_tensorflow()
     from dfd_tf.cli.console import progress_bar, stderr, warn
+    from dfd_tf.inference.explanation_files import open_explanation_folder
+    from dfd_tf.inference.judgement import UNSET
     from dfd_tf.inference.media_faces import FrameSampling, list_files
     from dfd_tf.inference.output import open_output
     from dfd_tf.inference.prediction import missing_threshold, predict_media
     from dfd_tf.inference.prediction import operating_point as find_operating_point
     from dfd_tf.inference.predictor import load_predictor
+    from dfd_tf.inference.result_places import check_apart, without_results
     from dfd_tf.inference.shift import batch_warning
     from pipelines.errors import InputError, MediaError, printable
 
     if dense and frames is not None:
         raise InputError("--frames and --dense: a number of frames, or every frame; give one")
     sampling = FrameSampling(frames, dense)
-    files, is_batch = list_files(paths)
+    check_apart(paths, output, explain)
+    listed, is_batch = list_files(paths)
+    files = without_results(listed, output, explain)
+    if len(files) < len(listed):
+        warn(f"{len(listed) - len(files)} files left out: --explain or --output writes there")
     if not files:
         raise InputError(f"{printable(', '.join(paths))}: no files there")
     predictor = load_predictor(run).with_faces(faces, yunet_model)
@@ -105,16 +112,20 @@ def command(
     num_truncated = num_unexplained = 0
     folder = None
     if explain is not None:
-        from dfd_tf.inference.explanation_files import open_explanation_folder
-
-        folder = open_explanation_folder(explain, files, predictor, sampling, operating_point)
+        folder = open_explanation_folder(explain, predictor, sampling, operating_point)
     # Rows that come as they are made and a bar would overwrite each other on a terminal.
     has_rows = output is None and output_format != "table" and sys.stdout.isatty()
     bar = nullcontext(lambda _done, _total: None) if has_rows else progress_bar("predicting")
     # The output first: rich's bar redirects sys.stdout to stderr.
     with open_output(output, output_format, predictor, operating_point) as write, bar as progress:
         for media, result in predict_media(
-            predictor, files, threshold, num_threads, stability=stability, sampling=sampling
+            predictor,
+            files,
+            threshold,
+            num_threads,
+            stability=stability,
+            sampling=sampling,
+            unset=reason or UNSET,
         ):
             write(result)
             if folder is not None:

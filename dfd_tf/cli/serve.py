@@ -62,7 +62,8 @@ def command(
 ) -> None:
     """Serve the web page and the JSON interface of each RUN, without storing anything.
 
-    SIGTERM or Ctrl-C answers what is under way and ends with exit code 0.
+    SIGTERM or Ctrl-C answers what is under way and ends with exit code 0; during the start it
+    ends with 143 or 130.
     """
     from dfd_tf.cli.tensorflow_start import start_tensorflow
 

@@ -129,7 +129,7 @@ class Detector(keras.Model):
         """
 
     def fit_score(self, real_images: Iterable[Any]) -> None:
-        """Sets what the score needs to know of real images, in variables saved with the weights.
+        """Sets what score and map need to know of real images, in variables saved with the weights.
 
         Called before an epoch's weights are kept as the best, and before they are scored.
 

@@ -17,6 +17,7 @@ from keras import layers, ops
 from dfd_tf.detectors.base import Detector, to_unit
 from dfd_tf.detectors.explanation import explanation_map
 from dfd_tf.detectors.patches import patch_map, top_patch_mean
+from dfd_tf.detectors.usual_evidence import MOST_IMAGES, UsualEvidence
 from dfd_tf.networks.denoising import denoising_decoder, denoising_encoder
 from dfd_tf.networks.perceptual import PerceptualDistance
 from pipelines.errors import InputError
@@ -96,6 +97,7 @@ class DenoisingAutoencoder(Detector):
             )
         self.term_medians = self._score_variable("zeros", "term_medians")
         self.term_scales = self._score_variable("ones", "term_scales")
+        self.usual = UsualEvidence(image_size)
         self._absolute_error = keras.losses.MeanAbsoluteError(dtype="float32")
         self.built = True
 
@@ -138,18 +140,28 @@ class DenoisingAutoencoder(Detector):
         return ops.sum(terms * ops.array(TERM_WEIGHTS, "float32"), axis=-1)
 
     def fit_score(self, real_images: Iterable[Any]) -> None:
-        """Sets the medians and scales of the terms; does nothing for `scoring: raw`.
+        """Sets what is usual in real images: medians and scales of the terms, unless `scoring` is
+        `raw`, and of the map.
 
         Raises:
             InputError: There is no real image.
         """
-        if self.scoring == "raw":
-            return
-        batches = [
-            ops.convert_to_numpy(self.score_terms(to_unit(images)))
-            for images in real_images
-            if len(images)
-        ]
+        terms, kept = [], []
+        num_kept = 0
+        for images in real_images:
+            if not len(images):
+                continue
+            if self.scoring == "standardized":
+                terms.append(ops.convert_to_numpy(self.score_terms(to_unit(images))))
+            if num_kept < MOST_IMAGES:
+                kept.append(images)
+                num_kept += len(images)
+        if self.scoring == "standardized":
+            self._fit_terms(terms)
+        # After the terms: their scales weigh the evidence.
+        self.usual.fit(self._evidence(to_unit(images)) for images in kept)
+
+    def _fit_terms(self, batches: Sequence[np.ndarray]) -> None:
         if not batches:
             raise InputError(
                 "detector.scoring: standardized needs real images in the validation split, it has "
@@ -163,21 +175,23 @@ class DenoisingAutoencoder(Detector):
         self.term_scales.assign(np.where(deviations > 0, deviations, 1.0))
 
     def explain(self, images: Any) -> Any:
-        """Error map of the score: 0.7 parts pixels, 0.3 parts features.
+        """Error map of the score, above what is usual there in real faces (`UsualEvidence`): 0.7
+        parts pixels, 0.3 parts features.
 
         Pixels are the absolute error averaged over the patch around each, with the weights of both
         the global and the patch term; features the distance at each location (`distance_map`), with
-        the weight of the feature term. Each weight is divided by its term's scale as in the score,
-        but the medians are not subtracted: what is badly rebuilt in every face shows as well.
+        the weight of the feature term. Each weight is divided by its term's scale as in the score.
         """
+        return explanation_map(self.usual(self._evidence(images)), self.image_size)
+
+    def _evidence(self, images: Any) -> Any:
         reconstruction = self.reconstruct(images)
         pixels = patch_map(_errors(images, reconstruction), self.patch)
         features = self.perceptual.distance_map(images, reconstruction)
         weights = ops.array(TERM_WEIGHTS, "float32")
         if self.scoring == "standardized":
             weights = weights / self.term_scales
-        evidence = (weights[0] + weights[1]) * pixels + weights[2] * features
-        return explanation_map(evidence, self.image_size)
+        return (weights[0] + weights[1]) * pixels + weights[2] * features
 
     def get_config(self) -> dict[str, Any]:
         return {

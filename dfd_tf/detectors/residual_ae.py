@@ -6,15 +6,16 @@ latent vector and reconstructed; what it has not seen in real faces it reconstru
 
 # ruff: noqa: ARG002 - Keras fixes the arguments of compute_loss and compute_metrics.
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from dfd_tf.detectors.base import Detector
+from dfd_tf.detectors.base import Detector, to_unit
 from dfd_tf.detectors.explanation import explanation_map
 from dfd_tf.detectors.patches import patch_map, top_patch_mean
+from dfd_tf.detectors.usual_evidence import UsualEvidence
 from dfd_tf.networks.residual import residual_decoder, residual_encoder
 
 
@@ -22,7 +23,8 @@ from dfd_tf.networks.residual import residual_decoder, residual_encoder
 class ResidualAutoencoder(Detector):
     """One-class detector scored by its reconstruction error, in the [-1, 1] space.
 
-    The default layout has 34,849,667 trainable weights and 12,544 moving statistics.
+    The default layout has 34,849,667 trainable weights and 12,544 moving statistics; 32,768
+    figures of real faces are kept for the map.
 
     Args:
         image_size: Side of the input, pixels; a multiple of 2 ** len(widths).
@@ -68,6 +70,7 @@ class ResidualAutoencoder(Detector):
         self.pretrained = "random (this network has no pretrained weights)"
         self.encoder = residual_encoder(image_size, self.widths, latent)
         self.decoder = residual_decoder(image_size, self.widths, latent)
+        self.usual = UsualEvidence(image_size)
         self._mean_squared_error = keras.losses.MeanSquaredError(dtype="float32")
         self.built = True
 
@@ -95,13 +98,18 @@ class ResidualAutoencoder(Detector):
             return ops.mean(errors, axis=(1, 2))
         return top_patch_mean(errors, self.patch, self.top_patches)
 
-    def explain(self, images: Any) -> Any:
-        """Squared reconstruction error averaged over the patch around each pixel.
+    def fit_score(self, real_images: Iterable[Any]) -> None:
+        """Sets what the map shows nothing of; the score needs no reference."""
+        self.usual.fit(self._evidence(to_unit(images)) for images in real_images if len(images))
 
-        For `top_patches` the highest places of the map are what the score averages; for `mse` the
-        mean of the map is, up to the border, the score.
+    def explain(self, images: Any) -> Any:
+        """Squared error averaged over the patch around each pixel, above what is usual there in
+        real faces (`UsualEvidence`).
         """
-        return explanation_map(patch_map(self._errors(images), self.patch), self.image_size)
+        return explanation_map(self.usual(self._evidence(images)), self.image_size)
+
+    def _evidence(self, images: Any) -> Any:
+        return patch_map(self._errors(images), self.patch)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -15,7 +15,11 @@ from dfd_tf.evaluation.scoring import Progress, score_split
 from dfd_tf.evaluation.stacking import cross_fitted_samples, is_stacked
 from dfd_tf.evaluation.thresholds import conformal_thresholds, tied_points, youden_threshold
 from dfd_tf.evaluation.trivial_data import picture_statistics, trivial_data_caveats
-from dfd_tf.evaluation.video_calibration import fit_video_calibration, temporal_reference
+from dfd_tf.evaluation.video_calibration import (
+    clip_caveats,
+    fit_video_calibration,
+    temporal_reference,
+)
 from dfd_tf.inference.calibration import CalibrationFile
 from dfd_tf.inference.predictor import Predictor, load_predictor, read_calibration
 from pipelines.bad_records import skipped_warning, without_bad_records
@@ -138,6 +142,8 @@ def write_calibration(
     domains = np.unique(faces.domains).tolist()
     statistics = picture_statistics(records, manifest, SPLIT, domains)
     caveats = (*fitted.calibration.caveats, *trivial_data_caveats(statistics))
+    if video is not None:
+        caveats = (*caveats, *clip_caveats(video))
     if warning := skipped_warning(records, manifest):
         caveats = (*caveats, warning)
     calibration = fitted.calibration.model_copy(

@@ -24,7 +24,8 @@ class ScoredSamples:
         methods: (n,) manipulation methods, empty for real or unknown.
         persons: (n,) int64, number of the face's person in its video (`tracks.track_persons`); 0
             for stills, where nobody was tracked, and above face level.
-        seconds: (n,) float64, time of the frame in its video; 0 for stills.
+        seconds: (n,) float64, time of the frame in its video, NaN in one of several files, such as
+            a folder of frames; 0 for stills.
 
     Raises:
         ValueError: Lengths differ.

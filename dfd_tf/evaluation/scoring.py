@@ -1,6 +1,7 @@
 """Scores of the records of one split, with everything metrics need to know about them."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,10 @@ def score_split(
             if progress is not None:
                 progress(done, batches.num_examples)
     joined = {name: np.concatenate(values) for name, values in columns.items()}
-    joined["person"] = _tracked(joined, np.concatenate(descriptors))
+    joined["media/time_seconds"] = known_times(joined)
+    # Boxes of harmonised crops lie within the crop, not within the frame.
+    has_places = manifest.settings["crop"].get("carrier") is None
+    joined["person"] = _tracked(joined, np.concatenate(descriptors), has_places=has_places)
     return _samples(np.concatenate(scores), joined)
 
 
@@ -108,12 +112,45 @@ def embed_split(
     return np.concatenate(latents)
 
 
-def _tracked(columns: dict[str, np.ndarray], descriptors: np.ndarray) -> np.ndarray:
+def known_times(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the times of frames, (n,) float64, NaN in videos of several files.
+
+    A folder of frames holds no times, and those of several clips do not go on from each other.
+    """
+    seconds = columns["media/time_seconds"].astype(np.float64)
+    files_of: dict[str, set[str]] = {}
+    videos = columns["media/video"].tolist()
+    for video, path in zip(videos, columns["media/path"].tolist(), strict=True):
+        files_of.setdefault(video, set()).add(path)
+    is_split = np.array([video != "" and len(files_of[video]) > 1 for video in videos], bool)
+    return np.where(is_split, np.nan, seconds)
+
+
+def image_numbers(paths: Sequence[str], frames: Sequence[int]) -> np.ndarray:
+    """Numbers the images of one video, (n,) int64 from 0, by path and then by frame.
+
+    Numbers in paths count as such: `frame10.png` comes after `frame9.png`.
+    """
+    images = list(zip(paths, frames, strict=True))
+    ordered = sorted(set(images), key=lambda image: (_natural(image[0]), *image))
+    number_of = {image: number for number, image in enumerate(ordered)}
+    return np.array([number_of[image] for image in images], np.int64)
+
+
+def _natural(path: str) -> list[str | int]:
+    parts = re.split(r"([0-9]+)", path)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+def _tracked(
+    columns: Mapping[str, np.ndarray], descriptors: np.ndarray, *, has_places: bool
+) -> np.ndarray:
     """Tells the persons of each video apart: (n,) int64, 0 for stills.
 
     Args:
         columns: Of n faces.
         descriptors: (faces in videos, d) of those in videos, in their order.
+        has_places: Whether boxes are places in the frame.
     """
     videos = columns["media/video"]
     persons = np.zeros(len(videos), np.int64)
@@ -122,7 +159,9 @@ def _tracked(columns: dict[str, np.ndarray], descriptors: np.ndarray) -> np.ndar
     for own in members(video) if len(places) else ():
         rows = places[own]
         frames, seconds, boxes = (columns[name][rows] for name in _NUMBERS)
-        persons[rows] = track_persons(frames, seconds, boxes, descriptors[own])
+        images = image_numbers(columns["media/path"][rows].tolist(), frames.tolist())
+        places_in_frame = boxes if has_places else None
+        persons[rows] = track_persons(images, seconds, places_in_frame, descriptors[own])
     return persons
 
 

@@ -5,10 +5,13 @@ An aggregation is judged by how well clips are ranked. That of the highest AUC w
 among three alike, so the simplest within one standard error of it is taken, mean before top_k
 before max: the more faces a score rests on, the less a single wrong one can do. It is chosen and
 used on the same clips: with three candidates and a rule that needs a difference the optimism is
-small, but there is one, and the reason stored says what was compared.
+small, but there is one, and the reason stored says so, and what was compared.
+
+Clips of one person are no independent evidence: limits, probabilities and the reference of change
+over time need as many persons (or videos of unknown ones) as clips.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ from dfd_tf.inference.video_scores import (
     AGGREGATIONS,
     DEFAULT_AGGREGATION,
     AggregationName,
+    PersonScore,
     person_scores,
 )
 from pipelines.media_item import FAKE, REAL
@@ -34,7 +38,8 @@ from pipelines.records.manifest import Manifest
 LEAST_CLIPS = 10
 """Clips of each class needed to compare aggregations."""
 LEAST_REAL_CLIPS = 19
-"""Real clips needed for limits of their own: the fewest that `balanced` can be set with."""
+"""Real clips, of as many persons or videos, needed for limits of their own: the fewest that
+`balanced` can be set with."""
 _ROUNDING = 1e-9
 
 
@@ -64,8 +69,12 @@ def fit_video_calibration(
     thresholds: list[Threshold] = []
     missing: dict[str, str] = {}
     probability = None
-    if len(real) < LEAST_REAL_CLIPS:
-        why = f"limits of clips need {LEAST_REAL_CLIPS} real validation clips, found {len(real)}"
+    if num_clusters < LEAST_REAL_CLIPS:
+        why = f"limits of clips need {LEAST_REAL_CLIPS} real validation clips"
+        if len(real) < LEAST_REAL_CLIPS:
+            why += f", found {len(real)}"
+        else:
+            why += f" of as many persons or videos, found {len(real)} of {num_clusters}"
         missing = dict.fromkeys([*TARGETS, "optimal"], why)
     else:
         thresholds, missing = conformal_thresholds(real, fake, num_clusters, "clips")
@@ -98,7 +107,18 @@ def fit_video_calibration(
         real_scores=tuple(np.sort(real).tolist()),
         fake_scores=tuple(np.sort(fake).tolist()),
         num_clips_of_several=_num_clips_of_several(labelled),
+        frames_of_persons=_frames_of_persons(labelled, aggregation),
     )
+
+
+def clip_caveats(video: VideoCalibration) -> list[str]:
+    """Says what is doubtful about limits of clips."""
+    if not video.thresholds or video.num_real_clusters == video.num_real:
+        return []
+    return [
+        f"the {video.num_real} real clips are of {video.num_real_clusters} persons or videos: rates"
+        " are promised for independent clips, and hold less surely here"
+    ]
 
 
 def choose_aggregation(
@@ -127,7 +147,7 @@ def choose_aggregation(
         f"{chosen.name}: simplest within one standard error of the highest AUC over"
         f" {counts[0]} real and {counts[1]} fake validation clips ("
         + ", ".join(f"{one.name} {one.auc:.3f}" for one in candidates)
-        + ")"
+        + "); chosen on the clips that limits rest on as well, so that these are slightly too good"
     )
     return chosen.name, reason, tuple(candidates)
 
@@ -162,16 +182,30 @@ def _clips(faces: ScoredSamples, aggregation: AggregationName) -> ScoredSamples 
 
 def _num_clips_of_several(faces: ScoredSamples) -> int:
     """Real clips in which more than one person counts."""
+    clips = _persons_of_reals(faces, DEFAULT_AGGREGATION)
+    return sum(sum(one.counted for one in persons) > 1 for persons in clips)
+
+
+def _frames_of_persons(
+    faces: ScoredSamples, aggregation: AggregationName
+) -> tuple[int, int] | None:
+    """Fewest and most frames that the deciding person of a real clip is seen in."""
+    seen = [
+        next(one.num_frames for one in persons if one.counted)
+        for persons in _persons_of_reals(faces, aggregation)
+    ]
+    return (min(seen), max(seen)) if seen else None
+
+
+def _persons_of_reals(
+    faces: ScoredSamples, aggregation: AggregationName
+) -> Iterator[list[PersonScore]]:
+    """Yields the persons of each real clip, by falling score."""
     reals = faces.select((faces.labels == REAL) & (faces.videos != ""))
-    if not len(reals):
-        return 0
     _, clip = np.unique(reals.videos, return_inverse=True)
-    found = 0
-    for own in members(clip):
+    for own in members(clip) if len(reals) else ():
         frames = reals.keys[own].tolist()
-        persons = person_scores(reals.persons[own], frames, reals.scores[own], DEFAULT_AGGREGATION)
-        found += sum(one.counted for one in persons) > 1
-    return found
+        yield person_scores(reals.persons[own], frames, reals.scores[own], aggregation)
 
 
 def temporal_reference(
@@ -182,7 +216,9 @@ def temporal_reference(
     split: str,
     progress: Progress | None = None,
 ) -> tuple[TemporalReference | None, str]:
-    """Measures how the persons of real validation clips change over time, one person a clip.
+    """Measures how people in real validation clips change over time.
+
+    That is one clip a person, or video of an unknown one, and of each clip whoever is seen most.
 
     Args:
         faces: Samples of level `face`, as `score_split` gives them.
@@ -204,8 +240,8 @@ def temporal_reference(
     num_clips = len(np.unique(faces.videos[wanted]))
     if num_clips < LEAST_PERSONS:
         return None, (
-            f"{LEAST_PERSONS} real validation clips with {LEAST_FRAMES} frames of a person are"
-            f" needed, found {num_clips}"
+            f"{LEAST_PERSONS} real validation clips of as many persons or videos are needed, with"
+            f" times and {LEAST_FRAMES} frames of somebody, found {num_clips}"
         )
     domains = np.unique(faces.domains).tolist()
     latents = embed_split(predictor, records, manifest, split, wanted, progress, domains=domains)
@@ -219,20 +255,28 @@ def temporal_reference(
     if min(intervals) <= 0:
         return None, "some real validation clips have frames without times"
     return TemporalReference(
-        statistics=tuple(sorted(one.statistics() for one in series)),
+        statistics=tuple(sorted(one.beginnings() for one in series)),
         shortest_interval=min(intervals),
         longest_interval=max(intervals),
     ), ""
 
 
 def _chosen_persons(faces: ScoredSamples) -> list[np.ndarray]:
-    """Places of the faces of the person seen most, of each real clip that shows it often enough."""
-    places = np.flatnonzero((faces.labels == REAL) & (faces.videos != ""))
+    """Places of the faces of the person seen most, in one real clip a cluster.
+
+    It is the clip that shows somebody in most frames, of equals the first by name; none where that
+    is too few, or where frames have no times.
+    """
+    places = np.flatnonzero(
+        (faces.labels == REAL) & (faces.videos != "") & np.isfinite(faces.seconds)
+    )
     _, clip = np.unique(faces.videos[places], return_inverse=True)
-    chosen = []
+    chosen: dict[str, np.ndarray] = {}
     for own in members(clip) if len(places) else ():
         rows = places[own]
         numbers, counts = np.unique(faces.persons[rows], return_counts=True)
-        if counts.max() >= LEAST_FRAMES:
-            chosen.append(rows[faces.persons[rows] == numbers[counts.argmax()]])
-    return chosen
+        cluster = faces.clusters[rows[0]]
+        known = chosen.get(cluster, ())
+        if counts.max() >= max(LEAST_FRAMES, len(known) + 1):
+            chosen[cluster] = rows[faces.persons[rows] == numbers[counts.argmax()]]
+    return list(chosen.values())

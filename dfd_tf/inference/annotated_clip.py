@@ -1,7 +1,8 @@
 """A clip to look at: the frames that were looked at, with persons, scores and heat maps drawn."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -11,9 +12,16 @@ import cv2
 import numpy as np
 from av.video.stream import VideoStream
 
-from dfd_tf.inference.annotation import Mark, annotated, fitted_size
+from dfd_tf.inference.annotation import (
+    Mark,
+    fitted_size,
+    heading_height,
+    heading_strip,
+    marked,
+    num_heading_lines,
+)
 from dfd_tf.inference.figures import person_color
-from dfd_tf.inference.media_faces import FrameSampling, MediaFaces
+from dfd_tf.inference.media_faces import Clip, FrameSampling, MediaFaces
 from dfd_tf.inference.network import Network
 from dfd_tf.inference.prediction import FilePrediction
 from dfd_tf.inference.timeline import clip_lines
@@ -47,7 +55,8 @@ def write_annotated_clip(
 
     Only frames that were looked at are shown, each until the next one is due, so that no box is
     ever drawn on a picture it was not found in; with `dense` that is the whole video. The frames
-    are decoded again, one at a time. H.264 where FFmpeg can write it, MPEG-4 elsewhere.
+    are decoded again, one at a time. H.264 where FFmpeg can write it, MPEG-4 elsewhere. The picture
+    keeps its place: the heading is as high in every frame as the highest has to be.
 
     Args:
         path: The file to write.
@@ -61,45 +70,95 @@ def write_annotated_clip(
         MediaError: The video cannot be read any more.
         OSError: The file cannot be written.
     """
-    assert prediction.video is not None
-    end = prediction.video["duration_seconds"]
-    lines = clip_lines(prediction)
+    assert media.clip is not None
+    clip = media.clip
     persons = {person["person"]: person for person in prediction.persons}
     faces = _faces_by_frame(network, media, prediction)
     codec = next(name for name in _CODECS if name in av.codecs_available)
-    looked_at = {frame["frame"] for frame in prediction.video["frames"]}
+    looked_at = {frame for frame, _ in clip.frames}
+    layout = _layout(clip, clip_lines(prediction), faces)
     with av.open(str(path), "w", format="mp4") as output:
         stream = cast(
             VideoStream, output.add_stream(codec, rate=_NOMINAL_RATE, options=_CODECS[codec])
         )
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, _TICKS)
-        stream.width = stream.height = 0
+        stream.width, stream.height = layout.canvas
         tick = -1
         for frame in sampling.choose(media.path, settings):
             if frame.index not in looked_at:
                 continue
             marks = [_mark(face, heat, persons) for face, heat in faces.get(frame.index, ())]
-            picture = _drawn(frame, marks, lines, end, settings)
-            if not stream.width:
-                # Video codecs want even sides.
-                stream.height, stream.width = (side + side % 2 for side in picture.shape[:2])
-            picture = _padded(picture, stream.height, stream.width)
+            picture = _drawn(frame, marks, layout, settings)
             tick = max(round(frame.time_seconds * _TICKS), tick + 1)
             output.mux(stream.encode(_encodable(picture, tick)))
         # A frame is on display until the next one: without a last one again it would flash.
-        output.mux(stream.encode(_encodable(picture, max(round(end * _TICKS), tick + 1))))
+        output.mux(
+            stream.encode(_encodable(picture, max(round(clip.duration_seconds * _TICKS), tick + 1)))
+        )
         output.mux(stream.encode(None))
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """What is at the same place in every frame of a clip.
+
+    Args:
+        clip: The clip.
+        lines: What is said of it as a whole.
+        size: Width and height of the picture.
+        num_lines: Lines of the heading above it.
+    """
+
+    clip: Clip
+    lines: list[str]
+    size: tuple[int, int]
+    num_lines: int
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Width and height of the whole; video codecs want even sides."""
+        height = heading_height(self.size, self.num_lines) + self.size[1]
+        return self.size[0] + self.size[0] % 2, height + height % 2
+
+    def heading(self, seconds: float, *, has_face: bool) -> np.ndarray:
+        line = _time_line(self.clip, seconds, has_face=has_face)
+        return heading_strip([*self.lines, line], self.size, self.num_lines)
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        """Brings the size of a frame into that of the picture: it may change within a clip."""
+        if (width, height) == self.clip.size:
+            return self.size
+        scale = min(self.size[0] / width, self.size[1] / height)
+        return max(1, int(width * scale)), max(1, int(height * scale))
+
+
+def _layout(clip: Clip, lines: list[str], faces: Collection[int]) -> _Layout:
+    """Finds the layout of a clip; `faces` are the numbers of the frames with a face."""
+    size = fitted_size(*clip.size, LARGEST_SIDE)
+    of_time = max(
+        num_heading_lines(["", _time_line(clip, seconds, has_face=frame in faces)], size)
+        for frame, seconds in clip.frames
+    )
+    # The empty line in the place of the bold one is a line as well.
+    return _Layout(clip, lines, size, num_heading_lines(lines, size) + of_time - 1)
+
+
+def _time_line(clip: Clip, seconds: float, *, has_face: bool) -> str:
+    faceless = "" if has_face else "; no face"
+    return f"{seconds:.2f} of {clip.duration_seconds:.2f} s{faceless}"
+
+
 def _drawn(
-    frame: VideoFrame, marks: list[Mark], lines: list[str], end: float, settings: PrepareSettings
+    frame: VideoFrame, marks: list[Mark], layout: _Layout, settings: PrepareSettings
 ) -> np.ndarray:
     height, width = frame.pixels.shape[:2]
-    faceless = "" if marks else "; no face found"
-    heading = [*lines, f"{frame.time_seconds:.2f} of {end:.2f} s{faceless}"]
-    size = fitted_size(width, height, LARGEST_SIDE)
-    return annotated(frame.pixels, marks, heading, settings.faces, size)
+    heading = layout.heading(frame.time_seconds, has_face=bool(marks))
+    picture = marked(frame.pixels, marks, settings.faces, layout.fitted(width, height))
+    canvas = np.zeros((layout.canvas[1], layout.canvas[0], 3), np.uint8)
+    canvas[: len(heading), : heading.shape[1]] = heading
+    canvas[len(heading) :][: len(picture), : picture.shape[1]] = picture
+    return canvas
 
 
 def _faces_by_frame(
@@ -128,12 +187,6 @@ def _heats(network: Network, media: MediaFaces) -> Iterator[np.ndarray]:
         for heat in network.explain(network.decode(encoded)):
             small = cv2.resize(heat, (_HEAT_SIDE, _HEAT_SIDE), interpolation=cv2.INTER_AREA)
             yield np.round(255.0 * small).astype(np.uint8)
-
-
-def _padded(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Fills up or cuts at the lower right: headings of one clip may differ in height."""
-    missing = ((0, max(0, height - len(picture))), (0, max(0, width - picture.shape[1])), (0, 0))
-    return np.pad(picture, missing)[:height, :width]
 
 
 def _encodable(picture: np.ndarray, tick: int) -> av.VideoFrame:

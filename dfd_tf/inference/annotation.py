@@ -23,6 +23,8 @@ SMALLEST_SIDE = 480
 LARGEST_SIDE = 1600
 _BACKGROUND, _INK = "#16181d", "#f2f2f2"
 _MOST_LINES = 6
+_NO_CROP = -1.0
+"""In the place of heat where no crop lies."""
 
 _Rectangle = tuple[float, float, float, float]
 
@@ -60,17 +62,36 @@ def annotated(
 ) -> np.ndarray:
     """Draws marks on a picture, and a heading above it.
 
-    The heat lies upright in the square around the box, also where crops were turned to level eyes.
-
     Args:
         pixels: The picture, uint8 RGB.
-        marks: Its faces; captions of the first ones get the better places.
-        heading: Lines above the picture, the first one bold; what does not fit is wrapped.
+        marks: Its faces, as for `marked`.
+        heading: Lines above it, as for `heading_strip`.
         faces: How the faces were cropped.
         size: Width and height the picture is brought to.
 
     Returns:
         uint8 RGB (height + height of the heading, width, 3).
+    """
+    num_lines = num_heading_lines(heading, size)
+    return np.vstack([heading_strip(heading, size, num_lines), marked(pixels, marks, faces, size)])
+
+
+def marked(
+    pixels: np.ndarray, marks: Sequence[Mark], faces: FaceSettings, size: tuple[int, int]
+) -> np.ndarray:
+    """Draws marks on a picture.
+
+    The heat lies upright in the square around the box, also where crops were turned to level eyes.
+    Where squares overlap, the highest of their maps counts.
+
+    Args:
+        pixels: The picture, uint8 RGB.
+        marks: Its faces; captions of the first ones get the better places.
+        faces: How the faces were cropped.
+        size: Width and height the picture is brought to.
+
+    Returns:
+        uint8 RGB (height, width, 3).
     """
     interpolation = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_CUBIC
     canvas = cv2.resize(pixels, size, interpolation=interpolation)
@@ -78,9 +99,12 @@ def annotated(
         (box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1])
         for box in (mark.box for mark in marks)
     ]
-    for mark, box in zip(marks, boxes, strict=True):
-        if mark.heat is not None:
-            _lay_heat(canvas, mark.heat, box, crop_side(Face(box, 1.0), faces))
+    heats = [
+        (mark.heat, box, crop_side(Face(box, 1.0), faces))
+        for mark, box in zip(marks, boxes, strict=True)
+        if mark.heat is not None
+    ]
+    _lay_heat(canvas, heats)
     picture = Image.fromarray(canvas)
     text_size = _text_size(size)
     draw = ImageDraw.Draw(picture)
@@ -91,7 +115,32 @@ def annotated(
     for mark, box in zip(marks, boxes, strict=True):
         if mark.caption:
             taken.append(_write_caption(draw, mark, box, taken, size))
-    return np.vstack([_heading(heading, size), np.asarray(picture)])
+    return np.asarray(picture)
+
+
+def heading_strip(lines: Sequence[str], size: tuple[int, int], num_lines: int) -> np.ndarray:
+    """Writes a heading for a picture of a size: lines, the first one bold.
+
+    Args:
+        lines: What does not fit the width is wrapped.
+        size: Width and height of the picture.
+        num_lines: Lines there is room for; at least `num_heading_lines(lines, size)`.
+
+    Returns:
+        uint8 RGB (`heading_height(size, num_lines)`, width, 3).
+    """
+    text_size = _text_size(size)
+    picture = Image.new("RGB", (size[0], heading_height(size, num_lines)), _BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    for number, (part, font) in enumerate(_wrapped_heading(lines, size)):
+        y = 0.4 * text_size + (number + 0.5) * 1.35 * text_size
+        draw.text((text_size / 2, y), part, fill=_INK, font=font, anchor="lm")
+    return np.asarray(picture)
+
+
+def num_heading_lines(lines: Sequence[str], size: tuple[int, int]) -> int:
+    """Returns how many lines a heading takes over a picture of a size, wrapped."""
+    return len(_wrapped_heading(lines, size))
 
 
 def heading_height(size: tuple[int, int], num_lines: int) -> int:
@@ -100,17 +149,21 @@ def heading_height(size: tuple[int, int], num_lines: int) -> int:
     return round(num_lines * 1.35 * text_size + 0.8 * text_size)
 
 
-def _lay_heat(canvas: np.ndarray, heat: np.ndarray, box: Box, side: int) -> None:
-    left, top = round(box[0] + (box[2] - side) / 2), round(box[1] + (box[3] - side) / 2)
-    rows = slice(max(0, top), max(0, min(canvas.shape[0], top + side)))
-    columns = slice(max(0, left), max(0, min(canvas.shape[1], left + side)))
-    region = canvas[rows, columns]
-    if not region.size:
-        return
-    whole = cv2.resize(heat.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
-    part = whole[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    grey = region.mean(axis=-1, keepdims=True) / 255.0
-    canvas[rows, columns] = np.round(255.0 * blended(grey, np.clip(part, 0.0, 1.0)))
+def _lay_heat(canvas: np.ndarray, heats: Sequence[tuple[np.ndarray, Box, int]]) -> None:
+    """Lays the highest of the maps on each pixel; each comes with its box and its crop's side."""
+    heat = np.full(canvas.shape[:2], _NO_CROP, np.float32)
+    for own, box, side in heats:
+        left, top = round(box[0] + (box[2] - side) / 2), round(box[1] + (box[3] - side) / 2)
+        rows = slice(max(0, top), max(0, min(canvas.shape[0], top + side)))
+        columns = slice(max(0, left), max(0, min(canvas.shape[1], left + side)))
+        if not heat[rows, columns].size:
+            continue
+        whole = cv2.resize(own.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+        part = whole[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        np.maximum(heat[rows, columns], np.clip(part, 0.0, 1.0), out=heat[rows, columns])
+    inside = heat != _NO_CROP
+    grey = canvas[inside].mean(axis=-1, keepdims=True) / 255.0
+    canvas[inside] = np.round(255.0 * blended(grey, heat[inside]))
 
 
 def _write_caption(
@@ -150,22 +203,16 @@ def _overlaps(rectangle: _Rectangle, others: Sequence[_Rectangle]) -> bool:
     return any(left < r and right > x and top < b and bottom > y for x, y, r, b in others)
 
 
-def _heading(lines: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+def _wrapped_heading(
+    lines: Sequence[str], size: tuple[int, int]
+) -> list[tuple[str, ImageFont.FreeTypeFont]]:
     text_size = _text_size(size)
     fonts = [_font(text_size, bold=number == 0) for number in range(len(lines))]
-    room = size[0] - text_size
-    wrapped = [
+    return [
         (part, font)
         for line, font in zip(lines, fonts, strict=True)
-        for part in _wrapped(line, font, room)
+        for part in _wrapped(line, font, size[0] - text_size)
     ]
-    height = heading_height(size, len(wrapped))
-    picture = Image.new("RGB", (size[0], height), _BACKGROUND)
-    draw = ImageDraw.Draw(picture)
-    for number, (part, font) in enumerate(wrapped):
-        y = 0.4 * text_size + (number + 0.5) * 1.35 * text_size
-        draw.text((text_size / 2, y), part, fill=_INK, font=font, anchor="lm")
-    return np.asarray(picture)
 
 
 def _wrapped(line: str, font: ImageFont.FreeTypeFont, room: float) -> list[str]:

@@ -189,9 +189,17 @@ class VideoCalibration(CalibratedScores):
     num_clips_of_several: NonNegativeInt = 0
     """Real clips in which several persons count: where they are few, the promise hardly covers
     clips of several, whose highest score is the higher the more there are."""
+    frames_of_persons: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    """Fewest and most frames that a real clip's deciding person is seen in: a mean of fewer scores
+    scatters more than the limits allow for. None: there are no real clips."""
     temporal: TemporalReference | None = None
     """What change over time is ordinary; None: `temporal_missing` says why it is not known."""
     temporal_missing: str = ""
+
+    def covers(self, num_frames: int) -> bool:
+        """Returns whether the promise covers a person seen in so many frames."""
+        seen = self.frames_of_persons
+        return seen is None or seen[0] <= num_frames <= seen[1]
 
 
 class CalibrationFile(CalibratedScores):

@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from dfd_tf.inference.calibration import CalibrationFile, Threshold, aggregation_of
+from dfd_tf.inference.calibration import (
+    CalibrationFile,
+    Threshold,
+    VideoCalibration,
+    aggregation_of,
+)
 from dfd_tf.inference.evidence import FaceEvidence
-from dfd_tf.inference.judgement import judgement
+from dfd_tf.inference.judgement import UNSET, judgement
 from dfd_tf.inference.media_faces import Clip, MediaFaces
 from dfd_tf.inference.temporal import Series, compared_frames, opinion
 from dfd_tf.inference.tracks import track_persons
+from dfd_tf.inference.verdicts import Limits, limits_of
 from dfd_tf.inference.video_scores import (
     PersonScore,
     clip_score,
@@ -31,6 +37,7 @@ class ClipPrediction:
     Args:
         score: The clip's.
         redelivered: The same after light re-delivery, by its name; None unless asked for.
+        num_frames: Frames the deciding person is seen in.
         video: See `FilePrediction`.
         persons: Likewise.
         person_of_face: (n,) int64, number of each face's person.
@@ -39,6 +46,7 @@ class ClipPrediction:
 
     score: float
     redelivered: dict[str, float] | None
+    num_frames: int
     video: dict[str, Any]
     persons: tuple[dict[str, Any], ...]
     person_of_face: np.ndarray
@@ -52,6 +60,7 @@ def predict_clip(
     redelivered: dict[str, np.ndarray] | None,
     calibration: CalibrationFile | None,
     threshold: Threshold | None,
+    unset: str = UNSET,
 ) -> ClipPrediction:
     """Tells the persons of a clip apart, scores and judges each, and the clip by the worst.
 
@@ -62,12 +71,13 @@ def predict_clip(
         redelivered: (n,) of the faces after each re-delivery, by its name.
         calibration: The run's.
         threshold: The operating point.
+        unset: Why there is none.
     """
     assert media.clip is not None
     assert evidence.descriptors is not None
     frames = np.array([face.frame for face in media.faces])
     seconds = np.array([face.time_seconds for face in media.faces])
-    boxes = np.array([face.box for face in media.faces])
+    boxes = np.array([face.box for face in media.faces]) if media.clip.has_places else None
     numbers = track_persons(frames, seconds, boxes, evidence.descriptors)
     aggregation, _ = aggregation_of(calibration)
     found = person_scores(numbers, frames.tolist(), scores, aggregation)
@@ -86,18 +96,26 @@ def predict_clip(
         }
         row = _person(one, seconds[own], num_with_face)
         if one.counted:
-            judged = judgement(one.score, calibration, threshold, "person", others)
+            judged = judgement(
+                one.score, calibration, threshold, "person", others,
+                unset=unset, num_frames=one.num_frames,
+            )  # fmt: skip
             row |= {name: getattr(judged, name) for name in _JUDGED}
         row["temporal"] = _temporal(own & compared, seconds, scores, evidence, calibration)
         persons.append(row)
-    counted = [one.person for one in found if one.counted]
+    counted = [one for one in found if one.counted]
+    is_counted = np.isin(numbers, [one.person for one in counted])
+    limits = None
+    if calibration is not None and threshold is not None:
+        limits = limits_of(calibration, threshold, "video", counted[0].num_frames)
     return ClipPrediction(
         score=clip_score(found),
         redelivered={name: clip_score(rows) for name, rows in again.items()} or None,
-        video=clip_facts(media, calibration, scores, np.isin(numbers, counted)),
+        num_frames=counted[0].num_frames,
+        video=clip_facts(media, calibration, scores, is_counted),
         persons=tuple(persons),
         person_of_face=numbers,
-        notes=tuple(_notes(found, num_with_face, media.clip, calibration)),
+        notes=tuple(_notes(found, num_with_face, media.clip, limits)),
     )
 
 
@@ -108,21 +126,28 @@ def _notes(
     found: Sequence[PersonScore],
     num_with_face: int,
     clip: Clip,
-    calibration: CalibrationFile | None,
+    limits: Limits | None,
 ) -> Iterator[str]:
-    """Says where the rule for persons does not apply, and what the limits hardly cover."""
+    """Says where the rule for persons does not apply, and what limits of clips hardly cover."""
     if max(one.num_frames for one in found) < least_frames(num_with_face):
         yield f"no person is seen in {least_frames(num_with_face)} frames: all are counted"
-    video = calibration.video if calibration else None
-    if video is None or not video.thresholds:
+    if limits is None or not isinstance(limits.scores, VideoCalibration):
         return
-    usual = min(clip.compared_frames, clip.num_frames)
-    if len(clip.frames) != usual:
+    video, counted = limits.scores, [one for one in found if one.counted]
+    if not limits.are_own:
+        assert video.frames_of_persons is not None
+        least, most = video.frames_of_persons
         yield (
-            f"limits rest on clips looked at as in training, here in {usual} frames and not in"
-            f" {len(clip.frames)}: promised rates hold less surely"
+            f"the person that decides is seen in {counted[0].num_frames} of the frames looked at,"
+            f" in the real clips of the calibration in {least} to {most}: no rate is promised"
         )
-    num_counted = sum(one.counted for one in found)
+        return
+    if not clip.sampled_as_trained:
+        yield (
+            f"limits rest on clips looked at in {clip.compared_frames} evenly spaced frames, as in"
+            f" training, and here it was {clip.sampling}: promised rates hold less surely"
+        )
+    num_counted = len(counted)
     if num_counted > 1 and video.num_clips_of_several < FEW_CLIPS_OF_SEVERAL:
         yield (
             f"{num_counted} persons count, and {video.num_clips_of_several} of {video.num_real}"

@@ -20,7 +20,7 @@ class FaceEvidence:
 
     Args:
         scores: (crops,) float64 of `MediaFaces.crops`: the faces, then their re-delivered copies.
-        descriptors: (faces, d) float32, what the faces look like (`tracks.appearance`); None for
+        descriptors: (faces, d) float16, what the faces look like (`tracks.appearance`); None for
             images.
         latents: (faces, d) float32 of the network; zeros where a frame is not one of those compared
             over time (`Clip.compared_frames`); None for images.
@@ -31,9 +31,12 @@ class FaceEvidence:
     latents: np.ndarray | None = None
 
 
-def score_encoded(network: Network, encoded: Sequence[bytes]) -> np.ndarray:
-    """Scores encoded face crops: (n,) float64."""
-    chunks = [encoded[start : start + _CHUNK] for start in range(0, len(encoded), _CHUNK)]
+def score_encoded(
+    network: Network, encoded: Sequence[bytes], chunk_size: int = _CHUNK
+) -> np.ndarray:
+    """Scores encoded face crops, of which `chunk_size` are decoded at a time: (n,) float64."""
+    starts = range(0, len(encoded), chunk_size)
+    chunks = [encoded[start : start + chunk_size] for start in starts]
     scores = [network.score(network.decode(chunk)) for chunk in chunks]
     return np.concatenate(scores) if scores else np.empty(0)
 

@@ -6,6 +6,7 @@ NAME is the number of the file in the call and what is left of its stem: of an i
 whole and replaces one of the same name.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -29,7 +30,8 @@ from dfd_tf.inference.output import row_maker
 from dfd_tf.inference.prediction import FilePrediction
 from dfd_tf.inference.predictor import Predictor
 from dfd_tf.inference.timeline import timeline
-from pipelines.errors import InputError, printable
+from pipelines.errors import InputError, MediaError, printable
+from pipelines.media.files import open_regular
 from pipelines.media.images import read_image
 
 _LONGEST_STEM = 60
@@ -54,8 +56,8 @@ class ExplanationFolder:
     def write(self, number: int, media: MediaFaces, prediction: FilePrediction) -> None:
         """Writes the explanations of one file.
 
-        What a call before has written is kept where the result and the settings are the same: a
-        call that was stopped goes on where it was.
+        What a call before has written is kept where the file's content, the result and the
+        settings are the same: a call that was stopped goes on where it was.
 
         Args:
             number: The file's number in the call, from 1.
@@ -69,7 +71,7 @@ class ExplanationFolder:
         name = f"{number:04d}_{safe_stem(media.path)}"
         pictures = _pictures(prediction)
         files = {kind: f"{name}_{kind}" for kind in pictures}
-        content = self._json(prediction, list(files.values()))
+        content = self._json(prediction, _content_facts(media), list(files.values()))
         report = self.folder / f"{name}.json"
         try:
             if _is_there(report, content, [self.folder / file for file in files.values()]):
@@ -92,7 +94,9 @@ class ExplanationFolder:
         found = explain_faces(self.predictor, [media.faces[place].encoded for place in shown])
         return dict(zip(shown, found, strict=True))
 
-    def _json(self, prediction: FilePrediction, files: Sequence[str]) -> bytes:
+    def _json(
+        self, prediction: FilePrediction, file: dict[str, Any], pictures: Sequence[str]
+    ) -> bytes:
         settings = self.predictor.settings
         facts = {
             "run": printable(Path(str(self.predictor.run)).name),
@@ -102,29 +106,21 @@ class ExplanationFolder:
             "limits": asdict(settings.limits),
             "frames": None if prediction.video is None else asdict(self.sampling),
         }
-        values = self.row(prediction) | {"settings": facts, "pictures": list(files)}
+        values = self.row(prediction) | file | {"settings": facts, "pictures": list(pictures)}
         return (json.dumps(values, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def open_explanation_folder(
     folder: Path,
-    files: Sequence[str],
     predictor: Predictor,
     sampling: FrameSampling,
     operating_point: str,
 ) -> ExplanationFolder:
-    """Makes the folder, and looks that no input lies in it: nothing of it may be replaced.
+    """Makes the folder; `result_places.check_apart` says what it may not hold.
 
     Raises:
-        InputError: An input lies in it, or it cannot be made.
+        InputError: It cannot be made.
     """
-    whole = folder.resolve()
-    inside = next((file for file in files if whole in Path(file).resolve().parents), None)
-    if inside is not None:
-        raise InputError(
-            f"--explain {printable(str(folder))}: the input {printable(inside)} lies in it; choose"
-            " a folder without inputs"
-        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -141,6 +137,21 @@ def safe_stem(path: str) -> str:
     """What is left of a file's name for that of another: letters, digits, `-`, `_` and dots."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem)[:_LONGEST_STEM].strip("._")
     return stem or "file"
+
+
+def _content_facts(media: MediaFaces) -> dict[str, Any]:
+    """sha256 and size of a file; None of one that could not be used because it is not there.
+
+    Raises:
+        MediaError: It could be read before, and cannot any more.
+    """
+    try:
+        with open_regular(media.path) as file:
+            return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
+    except MediaError:
+        if media.error is None:
+            raise
+    return {"sha256": None, "bytes": None}
 
 
 def _is_there(report: Path, content: bytes, pictures: Sequence[Path]) -> bool:

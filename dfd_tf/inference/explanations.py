@@ -89,7 +89,7 @@ def heat_overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
 
 def blended(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Lays heat maps (..., h, w) in [0, 1] over images (..., h, w, 1 or 3) in [0, 1]."""
+    """Lays heat maps (...) in [0, 1] over the pixels (..., 1 or 3), in [0, 1], of images."""
     colour = matplotlib.colormaps[HEAT_COLOURS](maps)[..., :3]
     share = OVERLAY_STRENGTH * maps[..., None]
     return (1 - share) * images + share * colour

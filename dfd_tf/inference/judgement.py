@@ -9,6 +9,7 @@ from dfd_tf.inference.calibration import CalibratedScores, CalibrationFile, Prob
 from dfd_tf.inference.verdicts import Kind, VerdictName, judge, limits_of
 
 UNCALIBRATED = "uncalibrated: the run has no calibration.json; scores have no threshold"
+UNSET = "the operating point was not set"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Judgement:
             no calibration of the score's kind.
         p_value_fake: Share of fake ones that score as low, likewise.
         threshold: The operating point's value; None without one.
+        promised_fpr: False positive rate promised at the operating point; None where none is.
+        promised_miss: Share of fakes promised to be called real at most, likewise.
     """
 
     verdict: VerdictName | None
@@ -33,6 +36,8 @@ class Judgement:
     p_value: float | None = None
     p_value_fake: float | None = None
     threshold: float | None = None
+    promised_fpr: float | None = None
+    promised_miss: float | None = None
 
 
 def judgement(
@@ -41,6 +46,9 @@ def judgement(
     threshold: Threshold | None,
     kind: Kind,
     redelivered: Mapping[str, float] | None,
+    *,
+    unset: str = UNSET,
+    num_frames: int | None = None,
 ) -> Judgement:
     """Says everything about a score.
 
@@ -50,6 +58,8 @@ def judgement(
         threshold: The operating point; None: it was not set.
         kind: What the score is of.
         redelivered: The score after light re-delivery, by its name.
+        unset: Why there is no operating point.
+        num_frames: Frames the person is seen in whose score it is; None for images.
     """
     if calibration is None:
         return Judgement(None, UNCALIBRATED)
@@ -58,10 +68,11 @@ def judgement(
     probability = None if chances is None else float(chances.apply(array)[0])
     if threshold is None:
         p_value, p_value_fake = _p_values(array, calibration) if kind == "image" else (None, None)
-        reason = "the operating point was not set"
-        return Judgement(None, reason, None, probability, p_value, p_value_fake)
-    limits = limits_of(calibration, threshold, kind)
-    verdict = judge(score, calibration, threshold, kind=kind, redelivered=redelivered)
+        return Judgement(None, unset, None, probability, p_value, p_value_fake)
+    limits = limits_of(calibration, threshold, kind, num_frames)
+    verdict = judge(
+        score, calibration, threshold, kind=kind, redelivered=redelivered, num_frames=num_frames
+    )
     p_value, p_value_fake = _p_values(array, limits.scores) if limits.are_own else (None, None)
     return Judgement(
         verdict=verdict.name,
@@ -71,6 +82,8 @@ def judgement(
         p_value=p_value,
         p_value_fake=p_value_fake,
         threshold=limits.point.value,
+        promised_fpr=limits.point.target_fpr if limits.are_own else None,
+        promised_miss=limits.point.target_miss if limits.are_own else None,
     )
 
 

@@ -40,7 +40,8 @@ class FrameSampling:
 
     Args:
         count: So many, evenly spaced in time; None: as many as in the training records.
-        dense: Every frame instead, or every n-th of more than `MOST_FRAMES`.
+        dense: Every frame instead, or every n-th of more than `most`.
+        most: Frames looked at however they are chosen.
 
     Raises:
         ValueError: Both are given, or `count` is not between 1 and `MOST_FRAMES`.
@@ -48,6 +49,7 @@ class FrameSampling:
 
     count: int | None = None
     dense: bool = False
+    most: int = MOST_FRAMES
 
     def __post_init__(self) -> None:
         if self.dense and self.count is not None:
@@ -57,7 +59,11 @@ class FrameSampling:
 
     def most_frames(self, settings: PrepareSettings) -> int:
         """Returns how many frames of a video are looked at, at most."""
-        return MOST_FRAMES if self.dense else self.count or settings.frames
+        return self.most if self.dense else min(self.count or settings.frames, self.most)
+
+    def is_of_training(self, settings: PrepareSettings) -> bool:
+        """Returns whether frames are chosen as `prepare` chooses them."""
+        return not self.dense and self.most_frames(settings) == settings.frames
 
     def choose(self, path: str, settings: PrepareSettings) -> VideoFrames:
         """Returns the chosen frames of a video, not yet decoded.
@@ -104,6 +110,9 @@ class Clip:
         compared_frames: How many of those, evenly spaced, are compared with one another over time:
             as many as the training records hold of a video, so that clips stay comparable.
         size: Width and height of an upright frame, pixels.
+        sampled_as_trained: Whether they were chosen as the frames of the training records are.
+        has_places: Whether places of faces may tell persons apart: not where crops are harmonised,
+            whose records do not hold them.
     """
 
     duration_seconds: float
@@ -113,6 +122,8 @@ class Clip:
     frames: tuple[tuple[int, float], ...]
     compared_frames: int
     size: tuple[int, int]
+    sampled_as_trained: bool = True
+    has_places: bool = True
 
 
 @dataclass
@@ -230,6 +241,8 @@ class FaceReader:
             frames=tuple(looked_at),
             compared_frames=self.settings.frames,
             size=(video.facts.width, video.facts.height),
+            sampled_as_trained=self.sampling.is_of_training(self.settings) and every == 1,
+            has_places=self.settings.crop.carrier is None,
         )
         of_kept = [drop for frame, _ in looked_at for drop in drops[frame]]
         result.notes += _summary(of_kept, result.num_frames)

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +16,6 @@ from rich.text import Text
 from dfd_tf.inference.prediction import FilePrediction
 from dfd_tf.inference.prediction import operating_point as find_operating_point
 from dfd_tf.inference.predictor import Predictor
-from dfd_tf.inference.verdicts import limits_of
 from pipelines.errors import InputError, printable
 
 CSV_COLUMNS = (
@@ -58,17 +57,8 @@ STRANGE = 0.05
 Write = Callable[[FilePrediction], None]
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What every result carries, so that it can be read without the run.
-
-    Args:
-        of_all: Of every result.
-        of_videos: What is otherwise for videos.
-    """
-
-    of_all: dict[str, object]
-    of_videos: dict[str, object]
+_Facts = dict[str, object]
+"""What every result carries, so that it can be read without the run."""
 
 
 @contextmanager
@@ -107,10 +97,8 @@ def _facts(predictor: Predictor, operating_point: str) -> _Facts:
     threshold = find_operating_point(predictor, operating_point)
     calibration = predictor.calibration
     unset = "not set" if calibration else "uncalibrated"
-    of_all: dict[str, object] = {
+    return {
         "operating_point": operating_point if threshold else unset,
-        "promised_fpr": threshold.target_fpr if threshold else None,
-        "promised_miss": threshold.target_miss if threshold else None,
         "detector": predictor.model.detector,
         "model": predictor.model.sha256[:16],
         "pretrained": predictor.model.pretrained,
@@ -118,19 +106,11 @@ def _facts(predictor: Predictor, operating_point: str) -> _Facts:
             [*predictor.model.caveats, *(calibration.caveats if calibration else ())]
         ),
     }
-    of_videos: dict[str, object] = {"promised_fpr": None, "promised_miss": None}
-    if calibration is not None and threshold is not None:
-        limits = limits_of(calibration, threshold, "video")
-        if limits.are_own:
-            point = limits.point
-            of_videos = {"promised_fpr": point.target_fpr, "promised_miss": point.target_miss}
-    return _Facts(of_all, of_videos)
 
 
 def _row(result: FilePrediction, facts: _Facts) -> dict[str, object]:
-    """One result with what makes it readable alone; each promise is of images or of clips."""
-    row = {**asdict(result), **facts.of_all}
-    return row | facts.of_videos if result.kind == "video" else row
+    """One result with what makes it readable alone."""
+    return {**asdict(result), **facts}
 
 
 @contextmanager
@@ -159,12 +139,10 @@ def _csv(file: TextIO, facts: _Facts) -> Iterator[Write]:
 @contextmanager
 def _table(file: TextIO, facts: _Facts) -> Iterator[Write]:
     # Text, not str: names in brackets are names, not rich's markup.
-    title = Text(
-        "{detector}, model {model}, operating point {operating_point}".format_map(facts.of_all)
-    )
-    caption = f"initial weights: {facts.of_all['pretrained']}"
-    if facts.of_all["caveats"]:
-        caption += f"\n{facts.of_all['caveats']}"
+    title = Text("{detector}, model {model}, operating point {operating_point}".format_map(facts))
+    caption = f"initial weights: {facts['pretrained']}"
+    if facts["caveats"]:
+        caption += f"\n{facts['caveats']}"
     table = Table(title=title, caption=Text(caption))
     table.add_column("file", overflow="fold")
     for name in ("verdict", "score", "probability", "p-value", "faces", "reason, notes"):

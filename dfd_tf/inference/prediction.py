@@ -12,7 +12,7 @@ import numpy as np
 from dfd_tf.inference.calibration import CalibrationFile, Threshold
 from dfd_tf.inference.clip_prediction import clip_facts, predict_clip
 from dfd_tf.inference.evidence import FaceEvidence, gather_evidence, score_encoded
-from dfd_tf.inference.judgement import UNCALIBRATED, Judgement, judgement
+from dfd_tf.inference.judgement import UNCALIBRATED, UNSET, Judgement, judgement
 from dfd_tf.inference.media_faces import FaceReader, FrameSampling, MediaFaces
 from dfd_tf.inference.predictor import Predictor
 from dfd_tf.inference.redelivery import REDELIVERIES
@@ -56,6 +56,9 @@ class FilePrediction:
         persons: One dict for each person of a video, by falling score: `person`, `counted`,
             `num_frames`, `first_seconds`, `last_seconds`, `score`, `probability`, `label`,
             `verdict`, `reason`, `p_value` and `temporal` (`temporal.opinion`).
+        promised_fpr: False positive rate promised of files like this one at the operating point;
+            None where none is.
+        promised_miss: Share of fakes promised to be called real at most, likewise.
     """
 
     path: str
@@ -77,6 +80,8 @@ class FilePrediction:
     error: str | None
     video: dict[str, Any] | None = None
     persons: tuple[dict[str, Any], ...] = ()
+    promised_fpr: float | None = None
+    promised_miss: float | None = None
 
 
 def operating_point(predictor: Predictor, name: str) -> Threshold | None:
@@ -110,10 +115,17 @@ def predict_files(
     *,
     stability: bool = False,
     sampling: FrameSampling | None = None,
+    unset: str = UNSET,
 ) -> Iterator[FilePrediction]:
     """Yields one result a file, in order, as soon as its faces are scored: see `predict_media`."""
     found = predict_media(
-        predictor, paths, threshold, num_threads, stability=stability, sampling=sampling
+        predictor,
+        paths,
+        threshold,
+        num_threads,
+        stability=stability,
+        sampling=sampling,
+        unset=unset,
     )
     for _, prediction in found:
         yield prediction
@@ -127,6 +139,7 @@ def predict_media(
     *,
     stability: bool = False,
     sampling: FrameSampling | None = None,
+    unset: str = UNSET,
 ) -> Iterator[tuple[MediaFaces, FilePrediction]]:
     """Yields the faces and the result of one file after the other.
 
@@ -142,6 +155,7 @@ def predict_media(
         stability: Score every face after light re-delivery as well: three network calls a face
             instead of one.
         sampling: Which frames of videos are looked at; None: as many as in training.
+        unset: Why there is no operating point, as `missing_threshold` says it.
     """
     sampling = sampling or FrameSampling()
     reader = FaceReader(predictor.settings, stability=stability, sampling=sampling)
@@ -155,26 +169,26 @@ def predict_media(
             media = waiting.popleft()
             evidence = FaceEvidence(np.array(scores[: len(media.crops)]))
             del scores[: len(media.crops)]
-            yield media, file_prediction(media, evidence, predictor.calibration, threshold)
+            yield media, file_prediction(media, evidence, predictor.calibration, threshold, unset)
 
     most_frames = sampling.most_frames(predictor.settings)
     depth = max(num_threads, 2 * batch_size * _FRAMES_AHEAD // max(_FRAMES_AHEAD, most_frames))
     for media in _read_ahead(reader, paths, num_threads, depth):
         if media.kind == "video":
-            scores += score_encoded(predictor, encoded).tolist()
+            scores += score_encoded(predictor, encoded, batch_size).tolist()
             encoded.clear()
             yield from finished()
             evidence = gather_evidence(predictor, media)
-            yield media, file_prediction(media, evidence, predictor.calibration, threshold)
+            yield media, file_prediction(media, evidence, predictor.calibration, threshold, unset)
             continue
         waiting.append(media)
         encoded += media.crops
         # Files without a face must not hold up the results of those before them for ever.
         while len(encoded) >= batch_size or (encoded and len(waiting) > 2 * batch_size):
-            scores += score_encoded(predictor, encoded[:batch_size]).tolist()
+            scores += score_encoded(predictor, encoded[:batch_size], batch_size).tolist()
             del encoded[:batch_size]
         yield from finished()
-    scores += score_encoded(predictor, encoded).tolist()
+    scores += score_encoded(predictor, encoded, batch_size).tolist()
     yield from finished()
 
 
@@ -206,6 +220,7 @@ def file_prediction(
     evidence: FaceEvidence,
     calibration: CalibrationFile | None,
     threshold: Threshold | None,
+    unset: str = UNSET,
 ) -> FilePrediction:
     """Concludes from the scores of a file's faces.
 
@@ -214,15 +229,16 @@ def file_prediction(
         evidence: Of its faces, by `gather_evidence`.
         calibration: The run's; None: there are no verdicts.
         threshold: The operating point; None likewise.
+        unset: Why there is no operating point, as `missing_threshold` says it.
     """
     scores, redelivered = _by_delivery(media, evidence.scores)
     persons: tuple[dict[str, Any], ...] = ()
-    video = person_of_face = score = again = None
+    video = person_of_face = score = again = num_frames = None
     notes = [*media.notes]
     if media.clip is not None and len(scores):
-        clip = predict_clip(media, evidence, scores, redelivered, calibration, threshold)
+        clip = predict_clip(media, evidence, scores, redelivered, calibration, threshold, unset)
         score, again, video, persons = clip.score, clip.redelivered, clip.video, clip.persons
-        person_of_face = clip.person_of_face
+        person_of_face, num_frames = clip.person_of_face, clip.num_frames
         notes += clip.notes
     elif media.clip is not None:
         video = clip_facts(media, calibration, scores, np.empty(0, bool))
@@ -232,7 +248,9 @@ def file_prediction(
     kind: Kind = "image" if media.clip is None else "video"
     value = threshold.value if threshold else None
     if score is not None:
-        judged = judgement(score, calibration, threshold, kind, again)
+        judged = judgement(
+            score, calibration, threshold, kind, again, unset=unset, num_frames=num_frames
+        )
     elif media.error:
         judged = Judgement(None, printable(media.error.reason), threshold=value)
     else:
@@ -257,6 +275,8 @@ def file_prediction(
         error=printable(media.error.reason) if media.error else None,
         video=video,
         persons=persons,
+        promised_fpr=judged.promised_fpr,
+        promised_miss=judged.promised_miss,
     )
 
 

@@ -18,6 +18,7 @@ from dfd_tf.config.run_directory import ModelFile, RunDirectory
 from dfd_tf.detectors.base import Detector, to_unit
 from dfd_tf.detectors.registry import build_detector
 from dfd_tf.inference.calibration import CalibrationFile, parse_calibration
+from dfd_tf.inference.evidence import score_encoded
 from pipelines.errors import ModelFileError
 from pipelines.records.reader import decode_to_size
 from pipelines.settings import PrepareSettings, prepare_settings
@@ -168,9 +169,7 @@ class Predictor:
 
     def score_encoded(self, encoded: Sequence[bytes]) -> np.ndarray:
         """Scores face crops encoded as records hold them: (n,) float64."""
-        batches = range(0, len(encoded), self.batch_size)
-        scores = [self.score(self.decode(encoded[i : i + self.batch_size])) for i in batches]
-        return np.concatenate(scores) if scores else np.empty(0)
+        return score_encoded(self, encoded, self.batch_size)
 
     def with_faces(self, detector: str | None, model: str | None) -> Self:
         """Returns the same predictor with another face detector; None keeps that of training."""

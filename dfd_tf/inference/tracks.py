@@ -5,6 +5,8 @@ assignment problem; Bewley et al., "Simple online and realtime tracking", 2016, 
 in Wojke et al., "Deep SORT", 2017). The cost is the distance of looks, less a bonus for lying where
 the person was a moment ago. Looks decide: sampled frames are often seconds apart, and a cut moves
 everybody, so that place alone would mix people up. A face unlike everyone known is somebody new.
+Where frames have no times (a folder of them), or crops are harmonised (their records hold no
+place), looks alone decide.
 
 What a face looks like is measured on the crop the network sees, so that records and files give the
 same persons: the colours of skin, hair and surroundings, and the coarse pattern of light and dark.
@@ -73,23 +75,32 @@ def _colours(lab: np.ndarray) -> np.ndarray:
 
 
 def track_persons(
-    frames: np.ndarray, seconds: np.ndarray, boxes: np.ndarray, descriptors: np.ndarray
+    frames: np.ndarray,
+    seconds: np.ndarray,
+    boxes: np.ndarray | None,
+    descriptors: np.ndarray,
 ) -> np.ndarray:
     """Tells the persons of one video apart.
 
     Args:
         frames: (n,) numbers of the frames the faces are in.
-        seconds: (n,) times of those.
-        boxes: (n, 4) left, top, width, height as fractions of the frame.
+        seconds: (n,) times of those; NaN where they have none: place then says nothing.
+        boxes: (n, 4) left, top, width, height as fractions of the frame; None where place is to
+            take no part.
         descriptors: (n, d) from `appearance`.
 
     Returns:
         (n,) int64, the number of each face's person, from 1 in order of appearance; no person is
         twice in a frame. The order of the faces does not matter.
     """
-    places = np.asarray(boxes, np.float32).astype(np.float64)  # records keep no more digits
     looks = np.asarray(descriptors, np.float32)
-    order = np.lexsort([*places.T[::-1], frames])
+    if boxes is None:
+        places = np.zeros((len(frames), 4))
+        keys = [(frame, look.tobytes()) for frame, look in zip(frames, looks, strict=True)]
+        order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+    else:
+        places = np.asarray(boxes, np.float32).astype(np.float64)  # records keep no more digits
+        order = np.lexsort([*places.T[::-1], frames])
     persons = np.zeros(len(frames), np.int64)
     known = _KnownPersons(looks.shape[1])
     starts = np.flatnonzero(np.diff(np.asarray(frames)[order], prepend=-1))
@@ -113,6 +124,7 @@ class _KnownPersons:
         if len(self.boxes):
             distances = self._distances(looks)
             freshness = 1.0 / (1.0 + np.abs(seconds - self.seconds) / _MOMENT_SECONDS)
+            freshness = np.nan_to_num(freshness, nan=0.0)
             costs = distances - PLACE_BONUS * overlap(boxes, self.boxes) * freshness
             costs[costs > LARGEST_COST] = _MANY
             for face, person in zip(*linear_sum_assignment(costs), strict=True):

@@ -16,7 +16,9 @@ that of `sensitive`, where nine in ten real images lie, and inconclusive between
 leaves no band); how many fakes pass for real is then not known, and the reason says so.
 
 Clips, and the persons in them, are held against limits of clips where the calibration had clips
-enough; else against those of single images, without p-values or promise.
+enough; else against those of single images, without p-values or promise. The score of a person seen
+in fewer frames than those of the calibration clips, or in more, scatters otherwise than theirs: the
+limits of clips then go without p-values and promise as well.
 
 A higher score never turns a verdict towards real. Nothing here needs TensorFlow.
 """
@@ -56,25 +58,38 @@ class Limits:
     Args:
         scores: Whose p-values go with it.
         point: The operating point.
-        are_own: Whether they are of the same level; else those of single images stand in for those
-            of clips, and no p-value and no rate goes with them.
+        are_own: Whether what they rest on is like what is judged; else those of single images stand
+            in for those of clips, or those of clips for one of an unlike number of frames, and no
+            p-value and no rate goes with them.
+        origin: What they rest on.
     """
 
     scores: CalibratedScores
     point: Threshold
     are_own: bool
+    origin: Literal["images", "clips"]
 
 
-def limits_of(calibration: CalibrationFile, threshold: Threshold, kind: Kind) -> Limits:
+def limits_of(
+    calibration: CalibrationFile, threshold: Threshold, kind: Kind, num_frames: int | None = None
+) -> Limits:
     """Returns what scores of a kind are held against at an operating point of the images.
 
     Clips, and the persons in them, have limits of their own where the calibration had clips enough.
+
+    Args:
+        calibration: The run's.
+        threshold: The operating point.
+        kind: What the score is of.
+        num_frames: Frames the person is seen in whose score it is; None: as many as in the
+            calibration clips.
     """
     for point in calibration.video.thresholds if calibration.video and kind != "image" else ():
         if point.name == threshold.name:
             assert calibration.video is not None
-            return Limits(calibration.video, point, are_own=True)
-    return Limits(calibration, threshold, are_own=kind == "image")
+            are_own = num_frames is None or calibration.video.covers(num_frames)
+            return Limits(calibration.video, point, are_own, "clips")
+    return Limits(calibration, threshold, kind == "image", "images")
 
 
 def judge(
@@ -84,6 +99,7 @@ def judge(
     *,
     kind: Kind = "image",
     redelivered: Mapping[str, float] | None = None,
+    num_frames: int | None = None,
 ) -> Verdict:
     """Gives the verdict on a score.
 
@@ -94,8 +110,9 @@ def judge(
         kind: What the score is of.
         redelivered: Scores of the same faces after light re-delivery, by its name; a real or fake
             that any of them would change is inconclusive.
+        num_frames: See `limits_of`.
     """
-    limits = limits_of(calibration, threshold, kind)
+    limits = limits_of(calibration, threshold, kind, num_frames)
     verdict = _judge(score, limits, kind)
     if verdict.name not in ("real", "fake"):
         return verdict
@@ -113,13 +130,15 @@ def judge(
 def _judge(score: float, limits: Limits, kind: Kind) -> Verdict:
     point = limits.point
     if point.fake_floor is None:
-        verdict = _by_real_scores(score, limits, "image" if kind == "image" else "clip")
+        verdict = _by_real_scores(score, limits)
     else:
         p_values = _p_values(score, limits)
         verdict = _by_both_labels(score <= point.value, score >= point.fake_floor, *p_values)
     if not limits.are_own:
+        of = "single images" if limits.origin == "images" else "clips"
+        unlike = "" if limits.origin == "images" else " in which people are seen more or less often"
         return Verdict(
-            verdict.name, f"{verdict.reason}; limits are those of single images, without a promise"
+            verdict.name, f"{verdict.reason}; limits are those of {of}{unlike}, without a promise"
         )
     if kind == "person":
         return Verdict(verdict.name, f"{verdict.reason}; limits are those of whole clips")
@@ -139,9 +158,9 @@ def _by_both_labels(
     return Verdict("inconclusive", f"neither is plausible: {real} nor {fake}")
 
 
-def _by_real_scores(score: float, limits: Limits, noun: str) -> Verdict:
+def _by_real_scores(score: float, limits: Limits) -> Verdict:
     p_value = _p_values(score, limits)[0]
-    noun = noun if limits.are_own else "image"
+    noun = "image" if limits.origin == "images" else "clip"
     if score > limits.point.value:
         return Verdict("fake", f"higher than real {noun}s score{p_value}")
     if score > _ordinary_up_to(limits):

@@ -1,5 +1,7 @@
 """The JSON interface, version 1."""
 
+import hashlib
+import logging
 import os
 from typing import Any, TypeVar, cast
 
@@ -8,7 +10,7 @@ from pydantic import ValidationError
 
 from dfd_tf import __version__
 from dfd_tf.inference.media_faces import FrameSampling
-from dfd_tf.serving.errors import ApiError
+from dfd_tf.serving.errors import ApiError, busy
 from dfd_tf.serving.openapi import openapi_document
 from dfd_tf.serving.results import Question, model_list
 from dfd_tf.serving.schemas import JobQuery, PredictQuery
@@ -17,6 +19,8 @@ from dfd_tf.serving.spool import memory_file
 from dfd_tf.serving.uploads import UploadRequest, image_bytes, spooled_file
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+
+log = logging.getLogger(__name__)
 
 _Query = TypeVar("_Query", bound=PredictQuery)
 
@@ -45,7 +49,12 @@ def predict() -> dict[str, Any]:
         finally:
             os.close(descriptor)
     width, height = reading.size or (0, 0)
-    return {"kind": "image", "image": {"width": width, "height": height}, "results": results}
+    return {
+        "kind": "image",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "image": {"width": width, "height": height},
+        "results": results,
+    }
 
 
 @blueprint.post("/jobs")
@@ -57,10 +66,16 @@ def submit_job() -> tuple[dict[str, Any], int, dict[str, str]]:
     found.jobs.check_room()
     with found.upload_slot():
         limit = max(limits.max_video_bytes, limits.max_image_bytes)
-        upload = spooled_file(
-            cast(UploadRequest, request), found.spool, limit, found.settings.max_image_body
-        )
-        job = found.jobs.submit(question, upload)
+        try:
+            upload = spooled_file(
+                cast(UploadRequest, request), found.spool, limit, found.settings.max_image_body
+            )
+            digest = hashlib.file_digest(upload, "sha256").hexdigest()  # type: ignore[arg-type]
+            upload.seek(0)
+        except OSError as error:
+            log.error("an upload cannot be stored: %s", error.strerror)
+            raise busy("uploads cannot be stored now, come back later", seconds=15) from None
+        job = found.jobs.submit(question, upload, digest)
     return {"job": job.values()}, 202, {"Location": url_for("api.job", job_id=job.id)}
 
 
@@ -125,11 +140,11 @@ def _question(query: PredictQuery) -> Question:
 
 def _sampling(query: PredictQuery, max_frames: int) -> FrameSampling:
     if not isinstance(query, JobQuery):
-        return FrameSampling()
+        return FrameSampling(most=max_frames)
     if query.frames is not None and query.frames > max_frames:
         raise ApiError(422, f"frames: {query.frames}, expected 1 to {max_frames}")
     try:
-        return FrameSampling(query.frames, query.dense)
+        return FrameSampling(query.frames, query.dense, max_frames)
     except ValueError as error:
         raise ApiError(422, str(error)) from None
 

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import time
+from pathlib import Path
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -25,15 +26,19 @@ class Application(Flask):
 def create_app(service: Service) -> Flask:
     """Makes the application of a service."""
     settings = service.settings
-    app = Application(__name__)
+    app = Application(__name__, static_folder=None)
     app.debug = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_video_body
     app.config["TRAP_HTTP_EXCEPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["dfd_tf"] = service
     app.url_map.strict_slashes = True
+    # A redirect would be HTML, and cleaned addresses are nobody's to ask for.
+    app.url_map.merge_slashes = False
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(api.blueprint)
+    files = pages.StaticFiles(Path(app.root_path) / "static")
+    app.add_url_rule("/static/<path:filename>", "static", files.answer)
     hosts = allowed_hosts(settings.host, settings.allow_hosts)
     listens_everywhere = _is_unspecified(settings.host)
 

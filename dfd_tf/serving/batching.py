@@ -1,19 +1,26 @@
 """One thread that runs the networks, and images of concurrent requests that share its calls.
 
 Every call has the predictor's one batch size, padded, so that a result has the same bits whoever
-its neighbours are. Nothing waits for a batch to fill: a free network takes what is there.
+its neighbours are. A free network takes what is there, and waits for more only while requests are
+known to be on their way (`Batcher.expecting`), at most as long as a call takes: a batch half empty
+costs as much as a full one, and a lone request has nobody to wait for.
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dfd_tf.inference.predictor import Predictor
+
+_LONGEST_WAIT = 0.2
+"""Seconds a call waits for requests on their way, however long calls take."""
 
 
 class ScoringStopped(Exception):
@@ -42,8 +49,22 @@ class Batcher:
         self._parts: deque[_Part] = deque()
         self._condition = threading.Condition()
         self._is_stopped = False
+        self._expected: set[int] = set()  # threads whose images are on their way
+        self._call_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
         self._thread.start()
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Says that this thread will submit images soon: worth a short wait."""
+        with self._condition:
+            self._expected.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._expected.discard(threading.get_ident())
+                self._condition.notify()
 
     def submit(self, predictor: Predictor, method: str, images: np.ndarray) -> Future[Any]:
         """Runs a method of a predictor on at most `predictor.batch_size` images.
@@ -56,6 +77,7 @@ class Batcher:
             if self._is_stopped:
                 raise ScoringStopped
             self._parts.append(part)
+            self._expected.discard(threading.get_ident())
             self._condition.notify()
         return part.result
 
@@ -69,8 +91,10 @@ class Batcher:
     def _run(self) -> None:
         while parts := self._take():
             self._observe(sum(len(part.images) for part in parts))
+            start = time.monotonic()
             try:
                 _deliver(parts)
+                self._call_seconds = time.monotonic() - start
             except Exception:
                 # What one image does to a network is no fault of its neighbours'.
                 for part in parts:
@@ -86,6 +110,9 @@ class Batcher:
         with self._condition:
             while not self._parts and not self._is_stopped:
                 self._condition.wait()
+            deadline = time.monotonic() + min(self._call_seconds, _LONGEST_WAIT)
+            while self._is_worth_waiting() and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(left)
             if self._is_stopped:
                 return []
             first = self._parts.popleft()
@@ -100,6 +127,11 @@ class Batcher:
                     others.append(part)
             self._parts = deque(others)
             return taken
+
+    def _is_worth_waiting(self) -> bool:
+        if self._is_stopped or not self._expected:
+            return False
+        return sum(len(part.images) for part in self._parts) < self._parts[0].predictor.batch_size
 
 
 def _deliver(parts: list[_Part]) -> None:

@@ -8,6 +8,7 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
@@ -16,11 +17,25 @@ from dfd_tf.serving.decoding_worker import Reading, ReadingTask, serve
 from pipelines.errors import DfdError
 
 _POLL_SECONDS = 0.1
-_ATTEMPTS = 3
+_GRACE_SECONDS = 5.0
+"""What a process gets beyond its own time limit before it is killed from here."""
+_START_SECONDS = 30.0
+"""What a new process gets to start."""
+_END_SECONDS = 1.0
+_WAIT_SECONDS = 30.0
+"""Longest wait for a free process."""
 
 
 class DecodingFailed(DfdError):
     """An upload that no decoding process survived, or that took too long."""
+
+
+class NoneFree(Exception):
+    """No process became free in time, or none lived long enough to look at the upload."""
+
+
+class _TookTooLong(Exception):
+    """The process neither answered in time nor ended by itself."""
 
 
 class _NeverStarted(Exception):
@@ -36,6 +51,7 @@ class _Worker:
 
     def __init__(self, memory_bytes: int) -> None:
         context = multiprocessing.get_context("spawn")
+        self.is_ready = False
         self.connection: Connection
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, memory_bytes), daemon=True)
@@ -63,6 +79,7 @@ class DecodingPool:
     """
 
     def __init__(self, workers: int, memory_bytes: int) -> None:
+        self._num_workers = workers
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._all: set[_Worker] = set()
@@ -96,14 +113,14 @@ class DecodingPool:
         Raises:
             DecodingFailed: The process died, or took too long.
             Cancelled: `is_cancelled` said so, or the pool was closed.
+            NoneFree: No process could look at it.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(self._num_workers + 1):
             try:
                 return self._read(descriptor, task, progress, is_cancelled)
             except _NeverStarted:
-                # Killed while it had nothing to do, by the kernel for memory perhaps.
                 continue
-        raise RuntimeError("decoding processes end before they have read anything")
+        raise NoneFree
 
     def _read(
         self,
@@ -112,14 +129,14 @@ class DecodingPool:
         progress: Callable[[int, int], None] | None,
         is_cancelled: Callable[[], bool],
     ) -> Reading:
-        worker = self._idle.get()
-        if worker is None:
-            self._idle.put(None)
-            raise Cancelled
+        worker = self._free_worker(is_cancelled)
         try:
             reading = _exchange(worker, descriptor, task, progress, is_cancelled)
+        except _TookTooLong:
+            self._replace(worker)
+            raise DecodingFailed(_too_long(task.seconds)) from None
         except (EOFError, OSError):
-            worker.process.join()
+            worker.process.join(_END_SECONDS)
             reason = _death(worker.process.exitcode, task.seconds)
             self._replace(worker)
             raise DecodingFailed(reason) from None
@@ -131,6 +148,25 @@ class DecodingPool:
             raise
         self._idle.put(worker)
         return reading
+
+    def _free_worker(self, is_cancelled: Callable[[], bool]) -> _Worker:
+        """Waits for a living worker that has nothing to do; dead ones are replaced meanwhile."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                worker = self._idle.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                if is_cancelled():
+                    raise Cancelled from None
+                continue
+            if worker is None:
+                self._idle.put(None)
+                raise Cancelled
+            if worker.process.is_alive():
+                return worker
+            # Killed while it had nothing to do, by the kernel for memory perhaps.
+            self._replace(worker)
+        raise NoneFree
 
     def close(self) -> None:
         """Kills the workers; what they were reading is cancelled."""
@@ -173,6 +209,8 @@ def _exchange(
 ) -> Reading:
     connection = worker.connection
     is_started = False
+    limit = task.seconds + _GRACE_SECONDS
+    deadline = time.monotonic() + limit + (0.0 if worker.is_ready else _START_SECONDS)
     try:
         connection.send(task)
         send_handle(connection, descriptor, worker.process.pid)
@@ -180,8 +218,14 @@ def _exchange(
             while not connection.poll(_POLL_SECONDS):
                 if is_cancelled():
                     raise Cancelled
+                # Its own alarm does not go off in a process that is stopped.
+                if time.monotonic() > deadline:
+                    raise _TookTooLong
             name, *values = connection.recv()
-            is_started = is_started or name == "started"
+            if name in ("ready", "started"):
+                worker.is_ready = True
+                is_started = name == "started"
+                deadline = time.monotonic() + limit
             if name == "progress":
                 if is_cancelled():
                     raise Cancelled
@@ -199,5 +243,9 @@ def _exchange(
 
 def _death(exit_code: int | None, seconds: float) -> str:
     if exit_code == -signal.SIGALRM:
-        return f"the file cannot be used: decoding it takes longer than {seconds:g} s"
+        return _too_long(seconds)
     return "the file cannot be used: its decoder crashed"
+
+
+def _too_long(seconds: float) -> str:
+    return f"the file cannot be used: decoding it takes longer than {seconds:g} s"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 from dfd_tf.serving.batching import ScoringStopped
-from dfd_tf.serving.decoding import Cancelled, DecodingFailed
+from dfd_tf.serving.decoding import Cancelled, DecodingFailed, NoneFree
 from dfd_tf.serving.decoding_worker import Reading
 from dfd_tf.serving.errors import ApiError, busy
 from dfd_tf.serving.results import Question
@@ -26,6 +26,8 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "cancelled")
 _ACTIVE = ("queued", "running")
 _TIDY_SECONDS = 30.0
+STOP_SECONDS = 1.5
+"""Longest wait for a thread at the server's end."""
 
 
 @dataclass(eq=False)
@@ -33,19 +35,21 @@ class Job:
     """One upload and what became of it; fields are changed by its thread alone, but for `cancel`.
 
     Args:
-        question: What is asked.
         upload: The open file; closed at the end.
+        sha256: Of its bytes, hexadecimal.
     """
 
-    question: Question
     upload: IO[bytes]
+    sha256: str = ""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: State = "queued"
     stage: Literal["reading", "scoring", "explaining"] = "reading"
     done: int = 0
     total: int = 0
     results: list[dict[str, Any]] | None = None
-    reading: Reading | None = None
+    kind: str | None = None
+    size: tuple[int, int] | None = None
+    duration_seconds: float | None = None
     error: str | None = None
     ended: float = 0.0
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -59,6 +63,12 @@ class Job:
         self.check()
         self.done, self.total = min(done, total), total
 
+    def describe(self, reading: Reading) -> None:
+        """Keeps what `values` says of the upload; its faces are let go with the reading."""
+        media = reading.media[0]
+        self.kind, self.size = media.kind, reading.size
+        self.duration_seconds = media.clip.duration_seconds if media.clip else None
+
     def enter(self, stage: Literal["scoring", "explaining"], total: int) -> None:
         self.stage, self.done, self.total = stage, 0, total
 
@@ -68,10 +78,9 @@ class Job:
 
     def values(self) -> dict[str, Any]:
         """Returns the job as JSON values."""
-        media = self.reading.media[0] if self.reading else None
-        size = self.reading.size if self.reading else None
-        shape = dict(zip(("width", "height"), size, strict=True)) if size else None
-        clip = media.clip if media else None
+        shape = dict(zip(("width", "height"), self.size, strict=True)) if self.size else None
+        duration = self.duration_seconds
+        is_clip = duration is not None
         return {
             "id": self.id,
             "state": self.state,
@@ -79,9 +88,10 @@ class Job:
             "done": self.done,
             "total": self.total,
             "results": self.results if self.state == "done" else None,
-            "kind": media.kind if media else None,
-            "image": None if clip else shape,
-            "video": shape and clip and {**shape, "duration_seconds": clip.duration_seconds},
+            "kind": self.kind,
+            "sha256": self.sha256,
+            "image": None if is_clip else shape,
+            "video": {**shape, "duration_seconds": duration} if shape and is_clip else None,
             "error": self.error,
         }
 
@@ -90,21 +100,25 @@ class Jobs:
     """The jobs of one server.
 
     Args:
-        work: Does a job: fills `reading` and `results`, calls `advance`.
+        work: Does a job: answers the question, fills `results`, calls `describe` and `advance`.
         max_waiting: Jobs that may wait.
-        kept: Finished jobs that are kept.
+        kept: Jobs with results that are kept, and as many others that have ended.
         kept_seconds: How long.
     """
 
     def __init__(
-        self, work: Callable[[Job], None], max_waiting: int, kept: int, kept_seconds: float
+        self,
+        work: Callable[[Job, Question], None],
+        max_waiting: int,
+        kept: int,
+        kept_seconds: float,
     ) -> None:
         self._work = work
         self._max_waiting = max_waiting
         self._kept, self._kept_seconds = kept, kept_seconds
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Job, Question] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 
@@ -131,7 +145,7 @@ class Jobs:
         if waiting >= self._max_waiting:
             raise busy(f"{waiting} videos are waiting already, come back later", seconds=15)
 
-    def submit(self, question: Question, upload: IO[bytes]) -> Job:
+    def submit(self, question: Question, upload: IO[bytes], sha256: str = "") -> Job:
         """Queues a job, which closes `upload` at its end.
 
         Raises:
@@ -142,10 +156,10 @@ class Jobs:
         except ApiError:
             upload.close()
             raise
-        job = Job(question, upload)
+        job = Job(upload, sha256)
         with self._lock:
             self._jobs[job.id] = job
-        self._waiting.put(job)
+        self._waiting.put((job, question))
         return job
 
     def get(self, job_id: str) -> Job:
@@ -183,35 +197,47 @@ class Jobs:
             for job in self._jobs.values():
                 job.cancelled.set()
         self._waiting.put(None)
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
+
+    @property
+    def is_left_running(self) -> bool:
+        """Whether `stop` did not wait for the thread's end."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
             try:
-                job = self._waiting.get(timeout=_TIDY_SECONDS)
+                next_one = self._waiting.get(timeout=_TIDY_SECONDS)
             except queue.Empty:
                 self._tidy()
                 continue
-            if job is None:
+            if next_one is None:
                 return
-            with self._lock:
-                if job.cancelled.is_set():
-                    self._end(job, "cancelled")
-                    continue
-                job.state = "running"
-            state, error = self._outcome(job)
-            with self._lock:
-                self._end(job, state, error)
+            self._do(*next_one)
+            # Not held on to until the next one comes.
+            del next_one
 
-    def _outcome(self, job: Job) -> tuple[State, str | None]:
+    def _do(self, job: Job, question: Question) -> None:
+        with self._lock:
+            if job.cancelled.is_set():
+                self._end(job, "cancelled")
+                return
+            job.state = "running"
+        state, error = self._outcome(job, question)
+        with self._lock:
+            self._end(job, state, error)
+
+    def _outcome(self, job: Job, question: Question) -> tuple[State, str | None]:
         try:
-            self._work(job)
+            self._work(job, question)
         except (Cancelled, ScoringStopped):
             return "cancelled", None
         except ApiError as error:
             return "failed", error.message
         except DecodingFailed as error:
             return "failed", str(error)
+        except NoneFree:
+            return "failed", "the server is too busy to read the file, send it again later"
         except Exception:
             log.exception("a job failed")
             return "failed", "the server failed; its log says why"
@@ -230,7 +256,10 @@ class Jobs:
         with self._lock:
             ended = [job for job in self._jobs.values() if job.state not in _ACTIVE]
             ended.sort(key=lambda job: job.ended)
-            too_many = ended[: max(0, len(ended) - self._kept)]
+            # Apart: files that cannot be used must not push out anybody's results.
+            done = [job for job in ended if job.state == "done"]
+            others = [job for job in ended if job.state != "done"]
+            too_many = [*done[: -self._kept], *others[: -self._kept]]
             old = [job for job in ended if now - job.ended > self._kept_seconds]
             for job in {*too_many, *old}:
                 del self._jobs[job.id]

@@ -18,13 +18,14 @@ from dfd_tf.inference.predictor import Predictor, load_predictor
 from dfd_tf.serving.errors import ApiError
 from dfd_tf.serving.metrics import Metrics
 from dfd_tf.serving.settings import ServeSettings
-from pipelines.errors import DfdError, InputError
+from pipelines.errors import DfdError, InputError, ModelFileError
 from pipelines.faces.registry import open_detector
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 2.0
 _SELF_TEST_SEED = 0
+_STOP_SECONDS = 1.5
 
 Stamp = tuple[tuple[int, int] | None, ...]
 """Size and time of change of each file a run is served from; None where it is missing."""
@@ -116,6 +117,8 @@ class Models:
             DfdError: One of them cannot be served.
         """
         for name, run in self._runs.items():
+            if self._stopped.is_set():
+                return
             stamp = _stamp(run)
             self._switch(self._tested(name, run))
             self._stamps[name] = stamp
@@ -130,12 +133,20 @@ class Models:
     def stop(self) -> None:
         self._stopped.set()
         if self._watcher.is_alive():
-            self._watcher.join()
+            # It may be within TensorFlow, which cannot be told to stop.
+            self._watcher.join(_STOP_SECONDS)
+
+    @property
+    def is_left_running(self) -> bool:
+        """Whether `stop` did not wait for the thread's end."""
+        return self._watcher.is_alive()
 
     def _watch(self) -> None:
         changing: dict[str, Stamp] = {}
         while True:
             for name, run in self._runs.items():
+                if self._stopped.is_set():
+                    return
                 stamp = _stamp(run)
                 if stamp == self._stamps.get(name):
                     continue
@@ -168,6 +179,8 @@ class Models:
         Raises:
             DfdError: It cannot be served.
         """
+        if not RunDirectory(run).model.is_file() and RunDirectory(run).config.is_file():
+            raise ModelFileError(f"{run}: has no trained model (best/model.json is missing)")
         loaded = load_predictor(run)
         open_detector(loaded.settings.faces)
         operating_point(loaded, self._settings.operating_point)
@@ -187,6 +200,8 @@ class Models:
             self._metrics.model_info.remove(
                 before.name, before.predictor.model.detector, before.sha
             )
+            if before.predictor.calibration is not None and model.predictor.calibration is None:
+                log.warning("model %s: now uncalibrated, it gives no verdicts", model.name)
         labels = model.name, model.predictor.model.detector, model.sha
         self._metrics.model_info.labels(*labels).set(1)
         self._loaded = {**self._loaded, model.name: model}

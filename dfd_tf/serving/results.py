@@ -12,9 +12,9 @@ from PIL import Image
 from dfd_tf.inference.calibration import Threshold
 from dfd_tf.inference.evidence import gather_evidence
 from dfd_tf.inference.explanations import explain_faces, heat_png, telling_faces
+from dfd_tf.inference.judgement import UNSET
 from dfd_tf.inference.media_faces import FrameSampling, MediaFaces
-from dfd_tf.inference.prediction import FilePrediction, file_prediction
-from dfd_tf.inference.verdicts import limits_of
+from dfd_tf.inference.prediction import FilePrediction, file_prediction, missing_threshold
 from dfd_tf.serving.batching import BatchedNetwork, Batcher
 from dfd_tf.serving.decoding_worker import Reading, ReadingTask
 from dfd_tf.serving.errors import ApiError
@@ -88,14 +88,15 @@ def answers(
         network = BatchedNetwork(model.predictor, batcher, lambda n: before_call("scoring", n))
         evidence = gather_evidence(network, media)
         calibration = model.predictor.calibration
-        prediction = file_prediction(media, evidence, calibration, threshold)
+        unset = missing_threshold(model.predictor, question.operating_point) or UNSET
+        prediction = file_prediction(media, evidence, calibration, threshold, unset)
         explanations: list[dict[str, Any]] = []
         if question.explain:
             explaining = replace(network, before_call=lambda n: before_call("explaining", n))
             explanations = _explanations(explaining, media, prediction)
         row = asdict(prediction)
         del row["path"]
-        facts = _facts(model, question.operating_point, threshold, media.kind)
+        facts = _facts(model, question.operating_point, threshold)
         results.append(facts | row | {"explanations": explanations})
     return results
 
@@ -105,16 +106,9 @@ def unusable(error: MediaError) -> ApiError:
     return ApiError(413 if error.cause in _TOO_LARGE else 422, error.reason)
 
 
-def _facts(
-    model: ServedModel, operating_point: str, threshold: Threshold | None, kind: str | None
-) -> dict[str, Any]:
-    """What makes a result readable alone; each promise is of images or of clips."""
-    calibration = model.predictor.calibration
-    unset = "not set" if calibration else "uncalibrated"
-    promised = threshold
-    if calibration is not None and threshold is not None and kind == "video":
-        limits = limits_of(calibration, threshold, "video")
-        promised = limits.point if limits.are_own else None
+def _facts(model: ServedModel, operating_point: str, threshold: Threshold | None) -> dict[str, Any]:
+    """What makes a result readable alone, beside what a prediction says itself."""
+    unset = "not set" if model.predictor.calibration else "uncalibrated"
     return {
         "model_name": model.name,
         "detector": model.predictor.model.detector,
@@ -122,8 +116,6 @@ def _facts(
         "pretrained": model.predictor.model.pretrained,
         "caveats": model.caveats,
         "operating_point": operating_point if threshold else unset,
-        "promised_fpr": promised.target_fpr if promised else None,
-        "promised_miss": promised.target_miss if promised else None,
     }
 
 
@@ -172,7 +164,7 @@ def model_list(models: Sequence[ServedModel], settings: ServeSettings) -> dict[s
             "max_video_bytes": limits.max_video_bytes,
             "max_video_seconds": limits.max_video_seconds,
             "max_pixels": limits.max_pixels,
-            "frames": frames[0] if frames else PrepareSettings().frames,
+            "frames": min(frames[0] if frames else PrepareSettings().frames, settings.max_frames),
             "max_frames": settings.max_frames,
         },
     }
@@ -195,6 +187,12 @@ def _description(model: ServedModel, settings: ServeSettings) -> dict[str, Any]:
             "dataset": calibration.dataset,
             "num_real": calibration.num_real,
             "num_fake": calibration.num_fake,
+            "dataset_fingerprint": calibration.dataset_fingerprint,
+            "video": calibration.video
+            and {
+                "num_real": calibration.video.num_real,
+                "num_fake": calibration.video.num_fake,
+            },
         },
         "operating_points": [
             {

@@ -16,7 +16,7 @@ class PredictQuery(_Values):
     """What may be asked of an image."""
 
     model: list[str] = Field([], description="Names of models; none: all that are loaded.")
-    operating_point: str | None = Field(
+    operating_point: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="Name of a threshold of the models; none: the server's default."
     )
     explain: bool = Field(False, description="Add pictures of where the scores come from.")
@@ -52,10 +52,17 @@ class OperatingPoint(_Values):
     rule: str
 
 
+class ClipCounts(_Values):
+    num_real: int
+    num_fake: int
+
+
 class CalibrationFacts(_Values):
     dataset: str
     num_real: int
     num_fake: int
+    dataset_fingerprint: str
+    video: ClipCounts | None = Field(description="Clips calibrated on; null: none.")
 
 
 class Model(_Values):
@@ -138,6 +145,7 @@ class Result(_Values):
 
 class ImageAnswer(_Values):
     kind: Literal["image"]
+    sha256: str = Field(description="Of the file's bytes that were judged, hexadecimal.")
     image: Size
     results: list[Result]
 
@@ -150,6 +158,7 @@ class Job(_Values):
     total: int
     results: list[Result] | None
     kind: Literal["image", "video"] | None
+    sha256: str = Field(description="Of the file's bytes, hexadecimal.")
     image: Size | None
     video: VideoFacts | None
     error: str | None

@@ -25,8 +25,13 @@ _HEADERS = {
 
 
 def allowed_hosts(host: str, others: Sequence[str]) -> frozenset[str]:
-    """Returns the names a server may be asked for by."""
-    return frozenset(name.lower().strip("[]") for name in (host, *_LOCAL_NAMES, *others))
+    """Returns the names a server may be asked for by; a port given with one is left out."""
+    return frozenset(_without_port(name) for name in (host, *_LOCAL_NAMES, *others))
+
+
+def _without_port(name: str) -> str:
+    bare = name.lower().strip("[]")
+    return bare if _is_address(bare) else _host_name(name) or bare
 
 
 def check_request(request: Request, hosts: frozenset[str], listens_everywhere: bool) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from dfd_tf.serving.batching import Batcher, ScoringStopped
-from dfd_tf.serving.decoding import Cancelled, DecodingFailed, DecodingPool
+from dfd_tf.serving.decoding import Cancelled, DecodingFailed, DecodingPool, NoneFree
 from dfd_tf.serving.decoding_worker import Reading
 from dfd_tf.serving.errors import ApiError, busy
 from dfd_tf.serving.jobs import Job, Jobs
@@ -100,6 +100,20 @@ class Service:
         if self._is_draining.is_set():
             raise busy("the server is being stopped", seconds=5)
 
+    def check_upload(self) -> None:
+        """Refuses an upload for a job before its body is sent.
+
+        Raises:
+            ApiError: 503.
+        """
+        self.check_open()
+        self.jobs.check_room()
+
+    @property
+    def is_left_running(self) -> bool:
+        """Whether a thread did not end in time when the server was closed."""
+        return self.jobs.is_left_running or self.models.is_left_running
+
     def count(
         self, method: str, route: str, status: int, seconds: float = 0.0, size: int | None = None
     ) -> None:
@@ -153,26 +167,26 @@ class Service:
         """
         task = question.reading_task(self.settings, self.settings.image_seconds)
         try:
-            reading = self._images.read(descriptor, task)
+            with self.batcher.expecting():
+                reading = self._images.read(descriptor, task)
+                results = answers(question, reading, self.settings, self.batcher)
         except DecodingFailed as error:
             raise ApiError(422, str(error)) from None
-        except Cancelled:
-            raise busy("the server is being stopped", seconds=5) from None
-        try:
-            results = answers(question, reading, self.settings, self.batcher)
-        except ScoringStopped:
+        except NoneFree:
+            raise busy("no decoding process is free, come back later", seconds=5) from None
+        except (Cancelled, ScoringStopped):
             raise busy("the server is being stopped", seconds=5) from None
         self._count(reading)
         return reading, results
 
-    def _do_job(self, job: Job) -> None:
-        task = job.question.reading_task(self.settings, self.settings.video_seconds)
-        pool = self._videos
-        job.reading = pool.read(
+    def _do_job(self, job: Job, question: Question) -> None:
+        task = question.reading_task(self.settings, self.settings.video_seconds)
+        reading = self._videos.read(
             job.upload.fileno(), task, job.advance, lambda: job.cancelled.is_set()
         )
-        total = sum(len(media.crops) for media in job.reading.media)
-        per_way = len(job.question.models) / len(job.reading.media)
+        job.describe(reading)
+        total = sum(len(media.crops) for media in reading.media)
+        per_way = len(question.models) / len(reading.media)
         job.enter("scoring", round(total * per_way))
 
         def before_call(stage: str, num_images: int) -> None:
@@ -182,8 +196,8 @@ class Service:
             if job.stage == "scoring":
                 job.advance(job.done + num_images, job.total)
 
-        job.results = answers(job.question, job.reading, self.settings, self.batcher, before_call)
-        self._count(job.reading)
+        job.results = answers(question, reading, self.settings, self.batcher, before_call)
+        self._count(reading)
 
     def _count(self, reading: Reading) -> None:
         media = reading.media[0]

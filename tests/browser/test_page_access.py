@@ -55,4 +55,43 @@ def test_progress_and_verdict_are_announced(visit):
     here = visit()
     here.ask_only("tiny-spatial")
     here.add("portrait.jpg")
-    assert here.page.locator("#announcer").inner_text() == "portrait.jpg: looks real"
+    said = here.page.locator("#announcer")
+    here.wait_until(lambda: said.inner_text() == "portrait.jpg: looks real")
+
+
+def test_what_comes_together_is_announced_together(visit):
+    here = visit()
+    here.allowed.append("422 (UNPROCESSABLE ENTITY)")
+    here.add("letter.jpg", "wall.png")
+    said = here.page.locator("#announcer")
+    here.wait_until(lambda: "wall.png: " in said.inner_text())
+    assert "tiny-spatial no face found, tiny-dae" in said.inner_text()
+    live = ".card [role=status], .card [role=alert], .card [aria-live]"
+    assert here.page.locator(live).count() == 0
+
+
+def focused(here):
+    return here.page.evaluate("document.activeElement.textContent")
+
+
+def test_focus_stays_on_a_card_that_changes(visit):
+    held = []
+
+    def ready(page):
+        page.route("**/api/v1/predict?*", lambda route: held.append(route))
+
+    here = visit(ready=ready)
+    here.add("portrait.jpg", finished=False)
+    here.wait_until(lambda: held)
+    cancel = here.card("portrait.jpg").get_by_role("button", name="Cancel")
+    cancel.focus()
+    held[0].continue_()
+    here.page.wait_for_selector(".card[data-state=done]")
+    assert focused(here) == "portrait.jpg"
+    here.add("pair.png", finished=False)
+    here.wait_until(lambda: len(held) == 2)
+    here.card("pair.png").get_by_role("button", name="Cancel").press("Enter")
+    here.page.wait_for_selector(".card[data-state=cancelled]")
+    assert focused(here) == "pair.png"
+    here.card("pair.png").get_by_role("button", name="Remove").press("Enter")
+    assert here.page.evaluate("document.activeElement.id") == "results"

@@ -64,7 +64,7 @@ def test_people_are_tabs_and_scores_those_of_the_interface(visit, url):
     assert result["video"]["sampling"] in card.locator(".sampling").inner_text()
     shown = card.locator(".verdict .score data").first.get_attribute("value")
     assert float(shown) == pytest.approx(result["score"], abs=1e-6)
-    assert "no false-alarm rate is promised for videos" in card.locator(".verdict").inner_text()
+    assert "no false-alarm rate is promised for clips" in card.locator(".verdict").inner_text()
 
 
 def state_of(job_url):

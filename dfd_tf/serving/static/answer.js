@@ -8,19 +8,14 @@ import { personsPanel } from "./persons.js";
 import { makeTabs } from "./tabs.js";
 import { makeTimeline } from "./timeline.js";
 import { verdictPanel } from "./verdict.js";
-import { faceName, personName, seesWholePicture } from "./wording.js";
+import { faceName, personName, seesWholePicture, wholePictureNote } from "./wording.js";
 
 function imageEvidence(result, model) {
   if (result.faces.length === 0) return { node: null, focus: () => null };
   const panel = facesPanel(result, result.explanations, (index) => faceName(model, index));
   const hidden = result.faces.length - result.explanations.length;
-  const heading = element(
-    "h4",
-    null,
-    seesWholePicture(model)
-      ? "This model looks for no faces: the whole picture is scored"
-      : plural(result.faces.length, "face"),
-  );
+  const heading =
+    !seesWholePicture(model) && element("h4", null, plural(result.faces.length, "face"));
   const left =
     hidden > 0 &&
     element(
@@ -53,7 +48,8 @@ function videoEvidence(result, model, stage) {
   };
 }
 
-function aggregation(name) {
+/** How the scores of a person's faces become one, in words. */
+export function aggregation(name) {
   return { mean: "mean", top_k: "mean of the highest quarter", max: "highest score" }[name] ?? name;
 }
 
@@ -75,18 +71,27 @@ export function layOut(answer, file, models, oldStage = null) {
   const verdictPlace = element("div", { class: "verdict-place" });
   const evidencePlace = element("div", { class: "evidence-place" });
 
-  function show(index) {
-    current = index;
+  function view(index) {
     const result = answer.results[index];
     const model = models.get(result.model_name);
     views[index] ??= {
       verdict: verdictPanel(result, model),
       evidence: isVideo ? videoEvidence(result, model, stage) : imageEvidence(result, model),
     };
-    verdictPlace.replaceChildren(views[index].verdict);
+    return views[index];
+  }
+
+  function show(index) {
+    current = index;
+    const result = answer.results[index];
+    const model = models.get(result.model_name);
+    verdictPlace.replaceChildren(view(index).verdict);
     evidencePlace.replaceChildren(...[views[index].evidence.node].filter(Boolean));
     stage.showFaces(seesWholePicture(model) ? [] : result.faces, result.video?.frames ?? []);
   }
+
+  const noteWords = wholePictureNote(answer.results, models);
+  const unsought = noteWords && element("p", { class: "note small" }, noteWords);
 
   // Faces go under their picture; a timeline needs the width.
   const body = isVideo
@@ -94,7 +99,12 @@ export function layOut(answer, file, models, oldStage = null) {
     : [element("div", { class: "split" }, stage.node, verdictPlace, evidencePlace)];
   if (answer.results.length === 1) {
     show(0);
-    return { node: element("div", { class: "answer" }, body), stage };
+    return {
+      node: element("div", { class: "answer" }, unsought, body),
+      stage,
+      expand: () => {},
+      fold: () => {},
+    };
   }
   const tabs = makeTabs(
     "Models",
@@ -103,14 +113,28 @@ export function layOut(answer, file, models, oldStage = null) {
   );
   tabs.panel.append(...body);
   show(0);
+  const others = element("div", { class: "print-only" });
+
+  /** Puts the models that are not on show below, for paper. */
+  function expand() {
+    const hidden = answer.results.map((_, index) => index).filter((index) => index !== current);
+    others.replaceChildren(...hidden.flatMap((index) => [
+        element("h4", null, answer.results[index].model_name),
+        ...[view(index).verdict, view(index).evidence.node].filter(Boolean),
+      ]));
+  }
+
   return {
     node: element(
       "div",
       { class: "answer" },
+      unsought,
       disagreementNote(answer.results),
-      comparisonTable(answer.results, file.name),
-      element("div", null, tabs.list, tabs.panel),
+      comparisonTable(answer.results, file.name, models),
+      element("div", null, tabs.list, tabs.panel, others),
     ),
     stage,
+    expand,
+    fold: () => others.replaceChildren(),
   };
 }

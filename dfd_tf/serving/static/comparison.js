@@ -3,7 +3,7 @@ import { element } from "./dom.js";
 import { percent } from "./format.js";
 import { icon } from "./icons.js";
 import { scoreValue, verdictBadge } from "./verdict.js";
-import { disagreement, verdictLook } from "./wording.js";
+import { disagreement, imageCalibration, verdictLook } from "./wording.js";
 
 /** The note that the models disagree, or null. */
 export function disagreementNote(results) {
@@ -19,9 +19,20 @@ export function disagreementNote(results) {
   );
 }
 
+function probability(result, model) {
+  const doubt = imageCalibration(result, model);
+  return [
+    percent(result.probability),
+    doubt && element("span", { class: "soft small block" }, doubt),
+  ];
+}
+
 /** A table of the results for a file, one column a model. */
-export function comparisonTable(results, name) {
-  const cells = (cell) => results.map((result) => element("td", null, cell(result)));
+export function comparisonTable(results, name, models) {
+  const cells = (cell) =>
+    results.map((result) =>
+      element("td", { "data-model": result.model_name }, element("div", null, cell(result))),
+    );
   const rows = [
     ["Verdict", cells((result) => verdictBadge(result.verdict))],
     [
@@ -29,7 +40,7 @@ export function comparisonTable(results, name) {
       cells((result) =>
         result.probability === null
           ? element("span", { class: "soft" }, result.score === null ? "none" : "not calibrated")
-          : percent(result.probability),
+          : probability(result, models.get(result.model_name)),
       ),
     ],
     ["Score", cells((result) => scoreValue(result.score))],
@@ -44,7 +55,7 @@ export function comparisonTable(results, name) {
   ];
   const table = element(
     "table",
-    { class: "comparison" },
+    { class: results.length > 2 ? "comparison many" : "comparison" },
     element(
       "thead",
       null,

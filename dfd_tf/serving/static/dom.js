@@ -35,11 +35,6 @@ export function freshId(prefix) {
   return `${prefix}-${count}`;
 }
 
-/** Says a line to screen readers. */
-export function announce(text) {
-  document.getElementById("announcer").textContent = text;
-}
-
 /** Makes a button. */
 export function button(label, onclick, className = "button", icon = null) {
   return element(

@@ -3,6 +3,10 @@ import { element, freshId } from "./dom.js";
 import { scoreValue } from "./verdict.js";
 
 const START = 60;
+const LEAST_ALPHA = 8; // of 255
+
+export const HEAT_MEANING =
+  "Bright is where this model’s score comes from: it says where, never how much. It shows what the model used, not that something is wrong there.";
 
 function picture(address, caption, alt) {
   return element(
@@ -13,9 +17,24 @@ function picture(address, caption, alt) {
   );
 }
 
+/** Whether no pixel of a heat map can be seen. */
+export async function isEmpty(heat) {
+  await heat.decode().catch(() => null);
+  const [width, height] = [heat.naturalWidth, heat.naturalHeight];
+  if (!width || !height) return false;
+  const context = element("canvas", { width, height }).getContext("2d");
+  context.drawImage(heat, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  return data.every((value, index) => index % 4 !== 3 || value < LEAST_ALPHA);
+}
+
 function heatPicture(explanation, name, heats) {
   const heat = element("img", { src: explanation.heat, alt: "", class: "heat" });
+  const caption = element("figcaption", null, "Heat map");
   heats.push(heat);
+  isEmpty(heat).then((empty) => {
+    if (empty) caption.textContent = "Heat map is empty: no place stands out";
+  });
   return element(
     "figure",
     { class: "crop" },
@@ -28,7 +47,7 @@ function heatPicture(explanation, name, heats) {
       }),
       heat,
     ),
-    element("figcaption", null, "Heat map"),
+    caption,
   );
 }
 
@@ -112,7 +131,7 @@ export function facesPanel(result, explanations, nameOf) {
       element(
         "p",
         { class: "soft small" },
-        "Bright is where this model’s score comes from: it says where, never how much. It shows what the model used, not that something is wrong there.",
+        HEAT_MEANING,
       ),
   );
   return {

@@ -1,12 +1,21 @@
-// SHA-256 of a file, where the browser has it (https or localhost).
+// SHA-256 of a file: the server's, over the bytes it judged; else this browser's own.
 
-/** Hex digest, or null. */
-export async function sha256(file) {
-  if (!globalThis.crypto?.subtle) return null;
+/**
+ * @param {File} file
+ * @param {object|null} answer of the server
+ * @returns {Promise<{value: string|null, by: string}>} hex digits and who computed them, or why not
+ */
+export async function fingerprint(file, answer) {
+  if (answer?.sha256) return { value: answer.sha256, by: "the server, over the bytes it judged" };
+  if (!globalThis.crypto?.subtle)
+    return { value: null, by: "browsers compute it on https or localhost only" };
   try {
     const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
-    return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const value = [...new Uint8Array(digest)]
+      .map((byte) => byte.toString(16).padStart(2, "0"))
+      .join("");
+    return { value, by: "this browser" };
   } catch {
-    return null; // too large for this browser's memory
+    return { value: null, by: "the file can no longer be read, or is too large for this browser" };
   }
 }

@@ -48,3 +48,11 @@ export function duration(seconds) {
 export function plural(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
 }
+
+/** Local time as ISO 8601 with its distance from UTC: 2026-03-01T14:05:09+01:00. */
+export function isoTime(date) {
+  const minutes = -date.getTimezoneOffset();
+  const local = new Date(date.getTime() + 60_000 * minutes).toISOString().slice(0, 19);
+  const two = (value) => String(Math.floor(Math.abs(value))).padStart(2, "0");
+  return `${local}${minutes < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)}`;
+}

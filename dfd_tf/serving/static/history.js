@@ -7,25 +7,60 @@ const ENTRIES = "dfd-tf.history";
 const SWITCH = "dfd-tf.history-off";
 const MOST = 50;
 const THUMB = 96;
+const EMPTY =
+  "Verdicts and small pictures of what you check appear here. They stay in this browser.";
+const OFF = "Off: new results are not remembered. What is listed stays until it is cleared.";
+const BLOCKED = "This browser lets the page store nothing, so nothing is remembered.";
+const FULL = "This browser has no room left for this page: the last result was not remembered.";
+
+const isNumber = (value) => value === null || Number.isFinite(value);
+
+/** Whether an entry is whole: other versions of the page, and other programs, write here too. */
+function isEntry(entry) {
+  const isResult = (one) =>
+    typeof one?.model === "string" &&
+    (one.verdict === null || typeof one.verdict === "string") &&
+    isNumber(one.score) &&
+    isNumber(one.probability);
+  return (
+    typeof entry?.name === "string" &&
+    typeof entry.when === "string" &&
+    !Number.isNaN(Date.parse(entry.when)) &&
+    (entry.picture === null ||
+      (typeof entry.picture === "string" && entry.picture.startsWith("data:image/"))) &&
+    Array.isArray(entry.results) &&
+    entry.results.every(isResult)
+  );
+}
 
 function read() {
   try {
     const found = JSON.parse(localStorage.getItem(ENTRIES) ?? "[]");
-    return Array.isArray(found) ? found : [];
+    return Array.isArray(found) ? found.filter(isEntry) : [];
   } catch {
     return [];
   }
 }
 
-/** Stores as many of the newest entries as there is room for. */
+/** Stores as many of the newest entries as there is room for; tells whether there was for any. */
 function write(entries) {
   for (let kept = Math.min(entries.length, MOST); kept > 0; kept = Math.floor(kept / 2)) {
     try {
       localStorage.setItem(ENTRIES, JSON.stringify(entries.slice(0, kept)));
-      return;
+      return true;
     } catch {
       // no room: try with fewer
     }
+  }
+  return false;
+}
+
+function isBlocked() {
+  try {
+    localStorage.getItem(SWITCH);
+    return false;
+  } catch {
+    return true;
   }
 }
 
@@ -97,12 +132,22 @@ function entryRow(entry) {
  * @returns {(name: string, when: Date, results: object[], picture: string|null) => void} adds an entry
  */
 export function makeHistory(place) {
-  const list = element("ol", { class: "history-list" });
+  const list = element("ol", {
+    class: "history-list",
+    tabindex: "0",
+    "aria-label": "Earlier results",
+  });
+  let isFull = false;
   const nothing = element("p", { class: "soft small" });
   const clear = button(
     "Clear",
     () => {
-      localStorage.removeItem(ENTRIES);
+      try {
+        localStorage.removeItem(ENTRIES);
+      } catch {
+        // storage is switched off: nothing is there
+      }
+      isFull = false;
       draw();
     },
     "button quiet",
@@ -122,10 +167,8 @@ export function makeHistory(place) {
     list.replaceChildren(...entries.map(entryRow));
     list.hidden = entries.length === 0;
     clear.hidden = entries.length === 0;
-    nothing.hidden = entries.length > 0;
-    nothing.textContent = box.checked
-      ? "Verdicts and small pictures of what you check appear here. They stay in this browser."
-      : "Nothing is being remembered.";
+    nothing.hidden = entries.length > 0 && !isFull && box.checked;
+    nothing.textContent = isFull ? FULL : box.checked ? EMPTY : isBlocked() ? BLOCKED : OFF;
   }
 
   place.replaceChildren(
@@ -147,7 +190,7 @@ export function makeHistory(place) {
       score: one.score,
       probability: one.probability,
     }));
-    write([{ name, when: when.toISOString(), picture, results: kept }, ...read()]);
+    isFull = !write([{ name, when: when.toISOString(), picture, results: kept }, ...read()]);
     draw();
   };
 }

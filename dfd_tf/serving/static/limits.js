@@ -8,6 +8,17 @@ export function kindOf(file) {
   return file.type.startsWith("video/") || VIDEO_NAMES.test(file.name) ? "video" : "image";
 }
 
+export const UNREADABLE =
+  "This file can no longer be read: it was changed or moved since it was added, or it is a folder.";
+
+/** Whether a file is still there as it was added. */
+export async function isReadable(file) {
+  return file.slice(0, 1).arrayBuffer().then(
+    () => true,
+    () => false,
+  );
+}
+
 /** Why a file would be refused, or null. */
 export function overLimit(file, kind, limits) {
   if (file.size === 0) return "This file is empty.";

@@ -5,7 +5,15 @@ import { facesPanel } from "./faces.js";
 import { icon } from "./icons.js";
 import { makeTabs } from "./tabs.js";
 import { scoreValue, verdictBadge } from "./verdict.js";
-import { personName, realPhotosThisHigh, seesWholePicture, verdictLook } from "./wording.js";
+import {
+  countsOf,
+  imageCalibration,
+  pText,
+  personName,
+  realThisHigh,
+  seesWholePicture,
+  verdictLook,
+} from "./wording.js";
 
 function row(name, ...value) {
   return element("div", { class: "fact" }, element("dt", null, name), element("dd", null, value));
@@ -23,12 +31,7 @@ function secondOpinion(temporal) {
       "p",
       null,
       element("strong", null, "Second opinion, from the changes over time. "),
-      temporal.p_value === null
-        ? "No p-value."
-        : realPhotosThisHigh(temporal.p_value, null, "videos").replace(
-            "score this high",
-            "change this much",
-          ),
+      temporal.p_value === null ? "No p-value." : pText(temporal.p_value),
     ),
     temporal.note && element("p", { class: "soft small" }, temporal.note),
     numbers.length > 0 && element("ul", { class: "inline small soft" }, numbers),
@@ -36,6 +39,7 @@ function secondOpinion(temporal) {
 }
 
 function personPanel(result, person, model) {
+  const doubt = imageCalibration(result, model);
   const telling = result.explanations.filter(
     (one) => result.faces[one.face]?.person === person.person,
   );
@@ -57,14 +61,16 @@ function personPanel(result, person, model) {
         ),
         row(
           "Probability",
-          person.probability === null ? "not calibrated" : percent(person.probability),
+          person.probability === null
+            ? "not calibrated"
+            : [percent(person.probability), doubt && `, ${doubt}`],
         ),
         row(
           "Seen",
           `${plural(person.num_frames, "frame")}, from ${clock(person.first_seconds)} to ${clock(person.last_seconds)} (${duration(person.last_seconds - person.first_seconds)})`,
         ),
         person.p_value !== null &&
-          row("p-value", realPhotosThisHigh(person.p_value, model?.calibration, "videos")),
+          row("p-value", realThisHigh(person.p_value, countsOf(model, true), true)),
       ),
       !person.counted &&
         element(

@@ -17,20 +17,19 @@ function counted({ stage, done, total }) {
   return stage === "reading" ? `frame ${done} of ${total}` : "";
 }
 
-/** A bar and a line; only a change of stage is spoken. */
+/** A bar and a line. */
 export function makeProgress() {
   const id = freshId("progress");
-  const words = element("span", { id, role: "status" });
+  const words = element("span", { id });
   const count = element("span", { class: "soft number" });
   const bar = element("progress", { "aria-labelledby": id });
-  let spoken = "";
 
   function update(state) {
     const text =
       state.stage === "busy"
         ? "The server is busy; trying again shortly"
         : (WORDS[state.stage] ?? "Working");
-    if (text !== spoken) words.textContent = spoken = text;
+    words.textContent = text;
     count.textContent = state.stage === "busy" ? `in ${state.seconds} s` : counted(state);
     if (state.total && ["uploading", "reading"].includes(state.stage)) {
       bar.max = state.total;

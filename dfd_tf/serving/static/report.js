@@ -1,172 +1,63 @@
-// A report for paper: picture, verdict, numbers, caveats, model, date, fingerprint of the file.
+// A report for paper: picture, verdicts, numbers, calibration, and which bytes it is about.
 import { element } from "./dom.js";
-import { bytes, clock, percent, score as scoreText } from "./format.js";
-import { sha256 } from "./fingerprint.js";
-import {
-  disagreement,
-  faceName,
-  personName,
-  seesWholePicture,
-  startedRandom,
-  verdictLook,
-} from "./wording.js";
-import { doubts, meaning, verdictBadge } from "./verdict.js";
+import { fingerprint } from "./fingerprint.js";
+import { bytes, duration, isoTime } from "./format.js";
+import { modelSection, row, table } from "./report_model.js";
+import { reportPicture } from "./report_picture.js";
+import { disagreement, wholePictureNote } from "./wording.js";
 
-const SIDE = 900;
+function sizeText({ image, video }) {
+  const size = video ?? image;
+  if (!size) return "not known";
+  const pixels = `${size.width} × ${size.height} pixels`;
+  return video?.duration_seconds ? `${pixels}, ${duration(video.duration_seconds)} long` : pixels;
+}
 
-/** The picture, or the frame on show, with the boxes drawn in; null where it cannot be shown. */
-function pictureOf(stage, faces) {
-  const source = stage.image ?? stage.video;
-  const [width, height] = [
-    source.naturalWidth ?? source.videoWidth,
-    source.naturalHeight ?? source.videoHeight,
+function askedText(asked) {
+  const parts = [
+    asked.operatingPoint && `operating point ${asked.operatingPoint}`,
+    `stability check ${asked.stability ? "on" : "off"}`,
+    asked.dense && "every frame of videos",
   ];
-  if (!width || !height) return null;
-  const scale = Math.min(1, SIDE / Math.max(width, height));
-  const canvas = element("canvas", {
-    width: Math.round(width * scale),
-    height: Math.round(height * scale),
-  });
-  const context = canvas.getContext("2d");
-  context.drawImage(source, 0, 0, canvas.width, canvas.height);
-  context.lineWidth = Math.max(2, canvas.width / 220);
-  context.font = `bold ${Math.max(12, canvas.width / 36)}px sans-serif`;
-  faces.forEach((face, index) => {
-    const [left, top, across, down] = [
-      face.box[0] * canvas.width,
-      face.box[1] * canvas.height,
-      face.box[2] * canvas.width,
-      face.box[3] * canvas.height,
-    ];
-    context.strokeStyle = "#fff";
-    context.strokeRect(left, top, across, down);
-    context.strokeStyle = "#1d2433";
-    context.strokeRect(
-      left - context.lineWidth,
-      top - context.lineWidth,
-      across + 2 * context.lineWidth,
-      down + 2 * context.lineWidth,
-    );
-    context.fillStyle = "#fff";
-    context.fillText(
-      String(index + 1),
-      left + 6,
-      top + 1.1 * Number.parseFloat(context.font.slice(5)),
-    );
-  });
-  return canvas.toDataURL("image/jpeg", 0.88);
+  return parts.filter(Boolean).join(", ");
 }
 
-function row(name, value) {
-  return element("tr", null, element("th", { scope: "row" }, name), element("td", null, value));
-}
-
-function modelSection(result, model) {
-  const list = [...meaning(result, model), ...doubts(result)];
-  const people = result.persons.map((person) =>
+async function facts({ file, asked, answer, when }, version) {
+  const digest = await fingerprint(file, answer);
+  return table(
+    row("File", `${file.name}, ${bytes(file.size)} (${file.size} bytes)`),
     row(
-      personName(model, person.person),
-      `${verdictLook(person.verdict).word.toLowerCase()}, score ${scoreText(person.score)}, seen from ${clock(person.first_seconds)} to ${clock(person.last_seconds)}`,
+      "SHA-256",
+      digest.value
+        ? [element("code", null, digest.value), ` computed by ${digest.by}`]
+        : `not available because ${digest.by}`,
     ),
-  );
-  const faces = result.video
-    ? []
-    : result.faces.map((face, index) =>
-        row(faceName(model, index), `score ${scoreText(face.score)}`),
-      );
-  const place = (one) => (result.video ? result.faces[one.face]?.person : one.face);
-  const pictures = result.explanations
-    .slice(0, 4)
-    .sort((a, b) => place(a) - place(b))
-    .map((one) => {
-      const name = result.video
-        ? personName(model, result.faces[one.face]?.person)
-        : faceName(model, one.face);
-      return element(
-        "figure",
-        { class: "crop" },
-        element(
-          "div",
-          { class: "crop-stack" },
-          element("img", { src: one.crop, alt: name }),
-          element("img", { src: one.heat, alt: "", class: "heat" }),
-        ),
-        element("figcaption", null, name),
-      );
-    });
-  return element(
-    "section",
-    { class: "report-model" },
-    element(
-      "h2",
-      null,
-      verdictBadge(result.verdict),
-      element("span", { class: "soft" }, ` ${result.model_name}`),
-    ),
-    (result.error ?? result.reason) &&
-      element("p", { class: "reason" }, result.error ?? result.reason),
-    element(
-      "table",
-      { class: "report-table" },
-      element(
-        "tbody",
-        null,
-        row(
-          "Probability of fake",
-          result.probability === null
-            ? "not calibrated"
-            : `${percent(result.probability)}, calibrated`,
-        ),
-        row("Score", result.score === null ? "none" : scoreText(result.score)),
-        row(
-          "Threshold",
-          result.threshold === null
-            ? "none"
-            : `${scoreText(result.threshold)} (${result.operating_point})`,
-        ),
-        row("Model", `${result.detector}, id ${result.model}`),
-        row(
-          "Initial weights",
-          startedRandom(result.pretrained)
-            ? element("strong", null, result.pretrained)
-            : result.pretrained,
-        ),
-        result.video && row("Frames", result.video.sampling),
-        people,
-        faces,
-      ),
-    ),
-    list.length > 0 &&
-      element(
-        "ul",
-        null,
-        list.map((line) => element("li", null, line)),
-      ),
-    pictures.length > 0 && element("div", { class: "crops" }, pictures),
+    row(answer.kind === "video" ? "Video" : "Image", sizeText(answer)),
+    row("Checked", isoTime(when)),
+    row("Asked", askedText(asked)),
+    row("Program", `dfd-tf ${version}`),
   );
 }
 
 /** Fills the report. */
-async function buildReport({ file, answer, when, stage }, models, version) {
+async function buildReport(card, version) {
+  const { file, answer, stage, models } = card;
   const place = document.getElementById("report");
-  const [first] = answer.results;
-  const faces =
-    answer.kind === "video" || seesWholePicture(models.get(first.model_name)) ? [] : first.faces;
-  const picture = pictureOf(stage, faces);
-  const digest = await sha256(file);
-  const conflict = answer.results.length > 1 && disagreement(answer.results);
+  const { results } = answer;
+  const modelOf = (result) => models.get(result.model_name);
+  const notes = [
+    wholePictureNote(results, models),
+    results.length > 1 ? disagreement(results) : null,
+  ].filter(Boolean);
+  const sections = [];
+  for (const result of results) sections.push(await modelSection(result, modelOf(result)));
   place.replaceChildren(
     element("h1", null, "Deepfake check"),
     element("p", { class: "report-name" }, file.name),
-    element(
-      "p",
-      { class: "soft" },
-      `${bytes(file.size)} · checked ${when.toLocaleString()} · dfd-tf ${version}`,
-    ),
-    digest ? element("p", { class: "soft" }, "SHA-256 ", element("code", null, digest)) : "",
-    picture ? element("img", { src: picture, class: "report-picture", alt: file.name }) : "",
-    conflict ? element("p", { class: "note warning" }, conflict) : "",
-    ...answer.results.map((result) => modelSection(result, models.get(result.model_name))),
+    await facts(card, version),
+    await reportPicture(stage, results[0], modelOf(results[0]), file.name),
+    ...notes.map((note) => element("p", { class: "note warning" }, note)),
+    ...sections,
     element(
       "p",
       { class: "report-foot" },
@@ -179,9 +70,18 @@ async function buildReport({ file, answer, when, stage }, models, version) {
 }
 
 /** Prints the report of a card, and nothing else of the page. */
-export async function printReport(card, models, version) {
-  await buildReport(card, models, version);
+export async function printReport(card, version) {
+  await buildReport(card, version);
+  const before = document.title;
+  document.title = `dfd-tf report ${card.file.name}`; // browsers name the PDF after it
   document.body.classList.add("reporting");
-  addEventListener("afterprint", () => document.body.classList.remove("reporting"), { once: true });
+  addEventListener(
+    "afterprint",
+    () => {
+      document.body.classList.remove("reporting");
+      document.title = before;
+    },
+    { once: true },
+  );
   window.print();
 }

@@ -1,37 +1,7 @@
 // Which models are asked, and how: choices for files added from now on.
 import { element, freshId } from "./dom.js";
-import { rate } from "./format.js";
+import { operatingPoints, pointLine, whoHas } from "./operating_points.js";
 import { startedRandom } from "./wording.js";
-
-const ORDER = ["sensitive", "balanced", "strict", "optimal"];
-
-/** Names of the operating points the given models have. */
-export function operatingPoints(models) {
-  const names = new Set(
-    models.flatMap((model) => model.operating_points.map((point) => point.name)),
-  );
-  return [
-    ...ORDER.filter((name) => names.has(name)),
-    ...[...names].filter((name) => !ORDER.includes(name)),
-  ];
-}
-
-/** The operating point of a name, as the first model that has it describes it. */
-function pointOf(models, name) {
-  for (const model of models) {
-    const found = model.operating_points.find((point) => point.name === name);
-    if (found) return found;
-  }
-  return null;
-}
-
-/** What an operating point is good for, in one line. */
-function pointLine(models, name) {
-  const point = pointOf(models, name);
-  if (!point) return "These models are not calibrated: scores without verdicts.";
-  if (point.target_fpr === null) return `Set by ${point.rule}; no false-alarm rate is promised.`;
-  return `At most ${rate(point.target_fpr)} of real faces like those of the calibration are called fake.`;
-}
 
 function modelLine(model) {
   const parts = [model.detector, `${model.image_size} px`, `id\u00a0${model.model}`];
@@ -87,19 +57,22 @@ function modelList(models, chosen, onChange) {
   );
 }
 
-function pointChoice(models, state) {
+/** The choice of an operating point; `update` follows the choice of models. */
+function pointChoice(models, chosen, state) {
+  const line = element("p", { class: "soft small", "aria-live": "polite" });
   const names = operatingPoints(models);
-  const line = element(
-    "p",
-    { class: "soft small", "aria-live": "polite" },
-    pointLine(models, state.operatingPoint),
-  );
-  if (names.length === 0) return line;
+  const marks = new Map(names.map((name) => [name, element("small", { class: "block" })]));
+  const asked = () => models.filter((model) => chosen.has(model.name));
+  function update() {
+    line.textContent = pointLine(asked(), state.operatingPoint);
+    for (const [name, mark] of marks) {
+      const owners = operatingPoints(asked()).includes(name);
+      mark.textContent = owners ? whoHas(asked(), name) : "(not set)";
+    }
+  }
+  update();
+  if (names.length === 0) return { node: line, update };
   const group = freshId("point");
-  const choose = (event) => {
-    state.operatingPoint = event.target.value;
-    line.textContent = pointLine(models, state.operatingPoint);
-  };
   const options = names.map((name) =>
     element(
       "label",
@@ -109,22 +82,21 @@ function pointChoice(models, state) {
         name: group,
         value: name,
         checked: name === state.operatingPoint,
-        onchange: choose,
+        onchange: () => {
+          state.operatingPoint = name;
+          update();
+        },
       }),
-      element("span", null, name),
+      element("span", null, name, " ", marks.get(name)),
     ),
   );
-  return element(
-    "div",
-    null,
-    element(
-      "fieldset",
-      { class: "segments wide" },
-      element("legend", null, "Operating point"),
-      options,
-    ),
-    line,
+  const choices = element(
+    "fieldset",
+    { class: "segments wide" },
+    element("legend", null, "Operating point"),
+    options,
   );
+  return { node: element("div", null, choices, line), update };
 }
 
 function checkbox(label, explanation, onChange) {
@@ -168,10 +140,12 @@ export function makeSettings(place, models, onChange) {
     if (box.checked) chosen.add(name);
     else if (chosen.size > 1) chosen.delete(name);
     else box.checked = true; // somebody has to be asked
+    points.update();
   };
+  const points = pointChoice(models, chosen, state);
   place.replaceChildren(
     modelList(models, chosen, toggle),
-    pointChoice(models, state),
+    points.node,
     element(
       "fieldset",
       { class: "plain" },

@@ -51,6 +51,15 @@ export function imageStage(address, name, onFace) {
   };
 }
 
+/** Faces of the frame nearest to a time; none where no frame that was looked at is near. */
+export function facesAt(faces, frames, seconds) {
+  const gaps = frames.slice(1).map((frame, index) => frame.seconds - frames[index].seconds);
+  const reach = Math.max(0.06, (gaps.length ? Math.min(...gaps) : 0.2) / 2);
+  const away = (face) => Math.abs(face.seconds - seconds);
+  const best = Math.min(reach, ...faces.map(away));
+  return faces.filter((face) => away(face) <= best + 1e-6);
+}
+
 /** A video, played from the file; shows the boxes of the frames that were looked at. */
 export function videoStage(address, name) {
   const video = element("video", {
@@ -78,13 +87,15 @@ export function videoStage(address, name) {
     trouble.hidden = false;
     node.classList.add("no-preview");
   });
+  const loaded = new Promise((resolve) => {
+    for (const event of ["loadeddata", "error"])
+      video.addEventListener(event, resolve, { once: true });
+  });
   let faces = [];
-  let reach = 0;
+  let lookedAt = [];
 
   function draw() {
-    const near = faces.filter((face) => Math.abs(face.seconds - video.currentTime) <= reach);
-    const best = Math.min(...near.map((face) => Math.abs(face.seconds - video.currentTime)));
-    const shown = near.filter((face) => Math.abs(face.seconds - video.currentTime) <= best + 1e-6);
+    const shown = facesAt(faces, lookedAt, video.currentTime);
     layer.replaceChildren(
       ...shown.map((face) =>
         placed(
@@ -103,10 +114,10 @@ export function videoStage(address, name) {
   return {
     node,
     video,
+    loaded,
     showFaces(found, frames) {
       faces = found;
-      const gaps = frames.slice(1).map((frame, index) => frame.seconds - frames[index].seconds);
-      reach = Math.max(0.06, (gaps.length ? Math.min(...gaps) : 0.2) / 2);
+      lookedAt = frames;
       draw();
     },
   };

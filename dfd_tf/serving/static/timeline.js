@@ -5,7 +5,8 @@ import { SHAPES, drawPlot, endOf } from "./timeline_plot.js";
 
 const LEAST_WIDTH = 280;
 
-function legend(result, nameOf) {
+/** Which line is whose. */
+export function legend(result, nameOf) {
   const entries = result.persons.map((person, index) =>
     element(
       "li",

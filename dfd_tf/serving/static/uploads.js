@@ -4,30 +4,34 @@ import { ApiError, deleteJob, fetchJob, sendFile } from "./api.js";
 const AT_ONCE = 2;
 const POLL_MS = 400;
 const LOST_POLLS = 5;
+const SPREAD = 0.5;
 
 const waiting = [];
 let running = 0;
 const openJobs = new Set();
 
+/** Waits for a turn; whoever had it before hands it on. */
 async function slot(signal) {
-  if (running >= AT_ONCE) {
-    await new Promise((resolve, reject) => {
-      const turn = { resolve, reject };
-      waiting.push(turn);
-      signal.addEventListener("abort", () => {
-        const place = waiting.indexOf(turn);
-        if (place < 0) return;
-        waiting.splice(place, 1);
-        reject(new DOMException("cancelled", "AbortError"));
-      });
-    });
+  if (running < AT_ONCE) {
+    running += 1;
+    return;
   }
-  running += 1;
+  await new Promise((resolve, reject) => {
+    const turn = { resolve };
+    waiting.push(turn);
+    signal.addEventListener("abort", () => {
+      const place = waiting.indexOf(turn);
+      if (place < 0) return;
+      waiting.splice(place, 1);
+      reject(new DOMException("cancelled", "AbortError"));
+    });
+  });
 }
 
 function release() {
-  running -= 1;
-  waiting.shift()?.resolve();
+  const next = waiting.shift();
+  if (next) next.resolve();
+  else running -= 1;
 }
 
 function pause(ms, signal) {
@@ -44,11 +48,14 @@ function pause(ms, signal) {
   });
 }
 
-/** Sends, and while the server says that it is busy says so and tries again. */
+/** Sends; while the server is busy others have their turn, then it is tried again. */
 async function sendPatiently(file, asked, isJob, signal, onStage) {
   for (;;) {
-    onStage({ stage: "uploading", done: 0, total: file.size });
+    let delay;
+    onStage({ stage: "waiting" });
+    await slot(signal);
     try {
+      onStage({ stage: "uploading", done: 0, total: file.size });
       return await sendFile(file, asked, {
         isJob,
         signal,
@@ -61,10 +68,14 @@ async function sendPatiently(file, asked, isJob, signal, onStage) {
       });
     } catch (error) {
       if (!(error instanceof ApiError) || error.retryAfter === null) throw error;
-      for (let left = Math.ceil(error.retryAfter); left > 0; left -= 1) {
-        onStage({ stage: "busy", seconds: left });
-        await pause(1000, signal);
-      }
+      delay = error.retryAfter;
+    } finally {
+      release();
+    }
+    const spread = 1 + SPREAD * Math.random(); // or all who were refused come back together
+    for (let left = Math.ceil(delay * spread); left > 0; left -= 1) {
+      onStage({ stage: "busy", seconds: left });
+      await pause(1000, signal);
     }
   }
 }
@@ -95,13 +106,7 @@ async function follow(id, signal, onStage) {
 }
 
 async function checkAsJob(file, asked, signal, onStage) {
-  await slot(signal);
-  let id;
-  try {
-    id = (await sendPatiently(file, asked, true, signal, onStage)).job.id;
-  } finally {
-    release();
-  }
+  const { id } = (await sendPatiently(file, asked, true, signal, onStage)).job;
   openJobs.add(id);
   try {
     return await follow(id, signal, onStage);
@@ -122,15 +127,9 @@ async function checkAsJob(file, asked, signal, onStage) {
  * @returns {Promise<{kind: string, image: object|null, video: object|null, results: object[]}>}
  */
 export async function check(file, kind, asked, signal, onStage) {
-  onStage({ stage: "waiting" });
   if (kind === "video") return checkAsJob(file, asked, signal, onStage);
   try {
-    await slot(signal);
-    try {
-      return await sendPatiently(file, asked, false, signal, onStage);
-    } finally {
-      release();
-    }
+    return await sendPatiently(file, asked, false, signal, onStage);
   } catch (error) {
     if (error.status !== 415 || !error.message.includes("/jobs")) throw error;
     return checkAsJob(file, asked, signal, onStage); // a video without a video's name

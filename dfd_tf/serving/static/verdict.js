@@ -4,19 +4,25 @@ import { percent, score as scoreText } from "./format.js";
 import { icon } from "./icons.js";
 import { scoreScale } from "./scale.js";
 import {
+  countsOf,
   fakesThisLow,
+  imageCalibration,
   promise,
-  realPhotosThisHigh,
+  realThisHigh,
   startedRandom,
   verdictLook,
 } from "./wording.js";
 
 /** The verdict's word with its icon and colour. */
 export function verdictBadge(verdict, className = "badge") {
-  const look = verdictLook(verdict);
+  return toneBadge(verdictLook(verdict), verdict ?? "none", className);
+}
+
+/** A word with its icon and colour. */
+export function toneBadge(look, verdict, className = "badge") {
   return element(
     "span",
-    { class: className, "data-tone": look.tone, "data-verdict": verdict ?? "none" },
+    { class: className, "data-tone": look.tone, "data-verdict": verdict },
     icon(look.icon),
     element("span", null, look.word),
   );
@@ -29,7 +35,12 @@ export function scoreValue(score) {
     : element("data", { value: String(score), class: "number" }, scoreText(score));
 }
 
-function probabilityRow(result) {
+function probabilityName(result, model) {
+  const doubt = imageCalibration(result, model);
+  return doubt ? `Probability of fake, ${doubt}` : "Calibrated probability of fake";
+}
+
+function probabilityRow(result, model) {
   if (result.probability === null) {
     const why =
       result.score === null
@@ -53,7 +64,7 @@ function probabilityRow(result) {
   return element(
     "div",
     { class: "probability" },
-    element("span", { id }, "Calibrated probability of fake"),
+    element("span", { id }, probabilityName(result, model)),
     element(
       "data",
       { value: String(result.probability), class: "number strong" },
@@ -98,10 +109,11 @@ function scoreRow(result, model) {
 
 /** Sentences that say what the numbers mean. */
 export function meaning(result, model) {
-  const what = result.video ? "videos" : "photos";
+  const isVideo = Boolean(result.video);
+  const counts = countsOf(model, isVideo);
   return [
-    result.p_value !== null && realPhotosThisHigh(result.p_value, model?.calibration, what),
-    result.p_value_fake !== null && fakesThisLow(result.p_value_fake, model?.calibration, what),
+    result.p_value !== null && realThisHigh(result.p_value, counts, isVideo),
+    result.p_value_fake !== null && fakesThisLow(result.p_value_fake, counts, isVideo),
     result.threshold !== null && result.score !== null && promise(result),
     ...Object.entries(result.redelivered ?? {}).map(
       ([how, value]) => `After ${how}: score ${scoreText(value)}.`,
@@ -129,7 +141,7 @@ export function verdictPanel(result, model) {
     element("p", { class: "verdict-word" }, verdictBadge(result.verdict, "verdict-badge")),
     (result.error ?? result.reason) &&
       element("p", { class: "reason" }, result.error ?? result.reason),
-    probabilityRow(result),
+    probabilityRow(result, model),
     scoreRow(result, model),
     lines.length > 0 &&
       element(

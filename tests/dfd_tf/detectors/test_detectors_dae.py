@@ -42,10 +42,10 @@ def test_published_layout():
     trainable, frozen = count_parameters(detector)
     assert trainable == 2_445_731
     # ResNet18 through layer3 and its moving statistics (twice its 2,400 channels normalised), the
-    # autoencoder's moving statistics, and the medians and scales of three terms.
+    # autoencoder's moving statistics, and medians and scales of three terms and of the map.
     channels = 64 + 4 * 64 + 5 * 128 + 5 * 256
     moving = 2 * (32 + 64 + 128 + 256 + 128 + 64 + 32)
-    assert frozen == 2_782_784 + 2 * channels + moving + 6
+    assert frozen == 2_782_784 + 2 * channels + moving + 6 + 2 * 128**2
     assert detector.embed(images(1, 128)).shape == (1, 32)
 
 

@@ -1,5 +1,7 @@
 """Calibration of clips: the aggregation chosen, limits by hand, what is too few, the reference."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluation_samples import calibration_of, face_samples
@@ -11,6 +13,7 @@ from dfd_tf.evaluation.evaluate_run import figure_warnings
 from dfd_tf.evaluation.samples import ScoredSamples
 from dfd_tf.evaluation.video_calibration import (
     choose_aggregation,
+    clip_caveats,
     fit_video_calibration,
     temporal_reference,
 )
@@ -51,6 +54,7 @@ def test_where_all_frames_are_forged_the_mean_is_taken():
     assert name == "mean"
     assert [one.name for one in candidates] == ["mean", "top_k", "max"]
     assert "30 real and 30 fake validation clips" in reason
+    assert "chosen on the clips that limits rest on as well" in reason
 
 
 @pytest.mark.parametrize("count", [10, 13, 27])
@@ -123,7 +127,35 @@ def test_many_clips_of_few_people_promise_little():
     assert found.num_real_clusters == 5
     assert found.thresholds == ()
     assert "clips of as many persons or videos, found 30 of 5" in found.missing["balanced"]
-    assert "needs 10 labelled fake clips" in found.missing["optimal"]
+    assert found.missing["optimal"] == found.missing["balanced"]
+    assert clip_caveats(found) == []
+
+
+def test_clips_of_few_people_set_no_limits_probabilities_or_caveats():
+    found = fit(clips(30, 15, lift=2.0, identities=[f"person{i % 18}" for i in range(45)]))
+    assert found.num_real == 30
+    assert found.num_real_clusters == 18
+    assert found.thresholds == ()
+    assert found.probability is None
+    assert set(found.missing) == {"sensitive", "balanced", "strict", "optimal"}
+
+
+def test_that_clips_are_of_fewer_people_is_a_caveat():
+    found = fit(clips(40, 15, lift=2.0, identities=[f"person{i % 20}" for i in range(55)]))
+    assert {point.name for point in found.thresholds} == {"sensitive", "balanced", "optimal"}
+    (caveat,) = clip_caveats(found)
+    assert caveat.startswith("the 40 real clips are of 20 persons or videos: rates are promised")
+    assert clip_caveats(fit(clips(20, 15))) == []
+
+
+def test_the_frames_of_deciding_persons_are_kept():
+    faces = clips(20, 10, persons=2)
+    assert fit(faces).frames_of_persons == (FRAMES, FRAMES)
+    # In one real clip both are seen in five frames only; a fake clip of three frames tells nothing.
+    short = (faces.videos == "d/0/7") & (faces.seconds >= 2.5)
+    short |= (faces.videos == "d/1/25") & (faces.seconds >= 1.5)
+    assert fit(faces.select(~short)).frames_of_persons == (5, FRAMES)
+    assert fit(clips(0, 3)).frames_of_persons is None
 
 
 def test_a_clip_is_as_fake_as_its_worst_person_and_those_of_several_are_counted():
@@ -198,10 +230,32 @@ def test_the_temporal_reference_is_of_one_person_a_real_clip(monkeypatch):
         own = (faces.videos == video) & (faces.persons == 1)
         scores = faces.scores[own][np.argsort(faces.seconds[own])]
         jumps.append(np.abs(np.diff(scores)).max())
-    assert [row[0] for row in found.statistics] == pytest.approx(sorted(jumps))
+    assert {len(rows) for rows in found.statistics} == {FRAMES - 4}
+    assert sorted(rows[-1][0] for rows in found.statistics) == pytest.approx(sorted(jumps), 1e-5)
+
+
+def test_the_temporal_reference_is_of_one_clip_a_person_and_of_clips_with_times(monkeypatch):
+    one, missing = reference_of(clips(25, 0, identities=["ann"] * 25), monkeypatch)
+    assert one is None
+    assert missing.endswith("found 1")
+    faces = clips(40, 0, identities=[f"person{i % 20}" for i in range(40)])
+    found, _ = reference_of(faces, monkeypatch)
+    assert len(found.statistics) == 20
+    # Of a person's clips the one that shows it most often; of those without times none.
+    halved = np.isin(faces.videos, [f"d/0/{i}" for i in range(20)]) & (faces.seconds > 3)
+    longer, _ = reference_of(faces.select(~halved), monkeypatch)
+    assert {len(rows) for rows in longer.statistics} == {FRAMES - 4}
+    timeless = np.isin(faces.videos, ["d/0/3", "d/0/23", "d/0/4", "d/0/24"])
+    changed = replace(faces, seconds=np.where(timeless, np.nan, faces.seconds))
+    nothing, missing = reference_of(changed, monkeypatch)
+    assert nothing is None
+    assert "with times and 5 frames of somebody, found 18" in missing
 
 
 def test_too_few_real_clips_are_no_temporal_reference(monkeypatch):
     found, missing = reference_of(clips(18, 10), monkeypatch)
     assert found is None
-    assert missing == ("19 real validation clips with 5 frames of a person are needed, found 18")
+    assert missing == (
+        "19 real validation clips of as many persons or videos are needed, with times and 5 frames"
+        " of somebody, found 18"
+    )

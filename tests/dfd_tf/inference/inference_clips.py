@@ -92,7 +92,7 @@ def point(name, value, **changes):
     }  # fmt: skip
 
 
-def calibration(threshold=5.0, *, clips=None, aggregation="mean", temporal=None):
+def calibration(threshold=5.0, *, clips=None, aggregation="mean", temporal=None, frames=None):
     """A calibration whose only operating point is `balanced`.
 
     Args:
@@ -100,6 +100,7 @@ def calibration(threshold=5.0, *, clips=None, aggregation="mean", temporal=None)
         clips: That of clips; None: there were no clips.
         aggregation: Of a person's faces.
         temporal: Reference of change over time.
+        frames: Fewest and most frames the persons of its clips are seen in.
     """
     of_clips = None
     if clips is not None:
@@ -113,6 +114,7 @@ def calibration(threshold=5.0, *, clips=None, aggregation="mean", temporal=None)
             real_scores=tuple(np.linspace(clips - 18, clips, 19).tolist()),
             temporal=temporal,
             temporal_missing="" if temporal else "none here",
+            frames_of_persons=frames,
         )
     return CalibrationFile(
         weights_sha256="0", dataset="d", dataset_fingerprint="f", num_real=19,
@@ -121,10 +123,12 @@ def calibration(threshold=5.0, *, clips=None, aggregation="mean", temporal=None)
     )  # fmt: skip
 
 
-def reference(statistics, interval):
-    """A temporal reference of 19 persons around these statistics."""
+def reference(statistics, interval, num_frames=12):
+    """A temporal reference of 19 persons around these statistics, whatever the number of frames."""
     spread = np.linspace(0.9, 1.1, 19)[:, None]
-    rows = tuple(tuple(row) for row in (spread * statistics).tolist())
+    rows = [tuple(row) for row in (spread * statistics).tolist()]
     return TemporalReference(
-        statistics=rows, shortest_interval=0.8 * interval, longest_interval=1.25 * interval
+        statistics=tuple((row,) * (num_frames - 4) for row in rows),
+        shortest_interval=0.8 * interval,
+        longest_interval=1.25 * interval,
     )

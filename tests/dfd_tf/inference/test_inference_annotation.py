@@ -44,6 +44,26 @@ def test_without_evidence_the_face_is_grey_and_heat_at_the_border_is_cut_off():
     np.testing.assert_array_equal(picture[200, 200], GREEN)
 
 
+def test_where_crops_overlap_the_higher_map_counts_and_is_laid_once():
+    # Squares of 300 x 300 at 100 and at 200: columns 200 to 399 belong to both.
+    left, right = (0.1875, 0.3, 0.25, 0.4), (0.3125, 0.3, 0.25, 0.4)
+    low, high = np.full((8, 8), 0.2), np.full((8, 8), 0.6)
+    grey = np.mean(GREEN) / 255
+    colour = matplotlib.colormaps["inferno"]
+    expected = [
+        255 * ((1 - 0.75 * heat) * grey + 0.75 * heat * np.array(colour(heat)[:3]))
+        for heat in (0.2, 0.6)
+    ]
+    for boxes in ((left, right), (right, left)):
+        heats = [low if box is left else high for box in boxes]
+        marks = [Mark(box, "", "#ffffff", h) for box, h in zip(boxes, heats, strict=True)]
+        picture = annotated(plain(800, 500), marks, ["fake"], FACES, (800, 500))[-500:]
+        np.testing.assert_allclose(picture[120, 110], expected[0], atol=1)
+        np.testing.assert_allclose(picture[120, 300], expected[1], atol=1)
+        np.testing.assert_allclose(picture[120, 490], expected[1], atol=1)
+        np.testing.assert_array_equal(picture[120, 50], GREEN)
+
+
 @given(
     st.lists(
         st.tuples(*[st.floats(0, 0.8)] * 2, *[st.floats(0.05, 0.4)] * 2), min_size=1, max_size=6

@@ -109,8 +109,82 @@ def test_other_frames_than_in_training_weaken_the_promise(swapped, sampling, num
     found = predict(swapped, calibration(clips=0.0), sampling)
     notes = [note for note in found.notes if "promised rates hold less surely" in note]
     assert bool(notes) == (num_frames is not None)
-    assert all(f"in 12 frames and not in {num_frames}" in note for note in notes)
+    how = "every frame" if num_frames == 60 else "7 evenly spaced frames"
+    assert all(f"in 12 evenly spaced frames, as in training, and here it was {how}" in note
+               for note in notes)  # fmt: skip
     assert predict(swapped, calibration(), FrameSampling(7)).notes == ()
+
+
+def test_a_clip_with_fewer_frames_than_are_looked_at_keeps_the_promise(tmp_path):
+    write_clip(tmp_path / "clip.avi", moving(portrait(), 9))
+    found = predict(tmp_path / "clip.avi", calibration(clips=99.0, frames=(9, 12)))
+    assert found.num_frames == 9
+    assert found.notes == ()
+    assert (found.promised_fpr, found.p_value is None) == (0.05, False)
+
+
+@pytest.mark.parametrize(("frames", "is_covered"), [((12, 12), True), ((1, 11), False),
+                                                    ((13, 32), False), (None, True)])  # fmt: skip
+def test_limits_promise_nothing_of_a_person_seen_in_another_number_of_frames(
+    swapped, frames, is_covered
+):
+    found = predict(swapped, calibration(clips=99.0, frames=frames))
+    (person,) = found.persons
+    assert (found.threshold, found.verdict, found.label) == (99.0, "real", "real")
+    for judged in (found.p_value, person["p_value"], found.promised_fpr):
+        assert (judged is not None) == is_covered
+    notes = [note for note in found.notes if "no rate is promised" in note]
+    assert bool(notes) != is_covered
+    for note in notes:
+        assert f"is seen in 12 of the frames looked at, in the real clips of the calibration in" \
+               f" {frames[0]} to {frames[1]}" in note  # fmt: skip
+    assert found.reason.endswith("without a promise") != is_covered
+
+
+def test_a_clip_of_one_frame_has_no_promise_from_clips_of_many(tmp_path):
+    write_clip(tmp_path / "clip.avi", [portrait()])
+    found = predict(tmp_path / "clip.avi", calibration(clips=99.0, frames=(10, 12)))
+    assert found.verdict == "real"
+    assert found.p_value is found.promised_fpr is found.persons[0]["p_value"] is None
+    assert found.reason.endswith(
+        "limits are those of clips in which people are seen more or less often, without a promise"
+    )
+    assert "p =" not in found.reason
+
+
+def test_notes_speak_of_limits_of_clips_only_where_they_are_used(two_persons):
+    known = calibration(clips=3.0)
+    other = known.thresholds[0].model_copy(update={"name": "strict", "value": 99.0})
+    known = known.model_copy(update={"thresholds": (*known.thresholds, other)})
+    media = FaceReader(SETTINGS, sampling=FrameSampling(7)).read(str(two_persons))
+    evidence = gather_evidence(TintNetwork(), media)
+    own, borrowed = (
+        file_prediction(media, evidence, known, threshold) for threshold in known.thresholds
+    )
+    assert len(own.notes) == 2
+    assert borrowed.notes == ()
+    assert "single images" in borrowed.reason
+    assert (own.promised_fpr, borrowed.promised_fpr) == (0.05, None)
+
+
+def test_the_reason_of_an_operating_point_that_is_not_set_is_told(swapped, media):
+    known = calibration()
+    for path in (str(swapped), str(media / "train" / "real" / "a.jpg")):
+        found = FaceReader(SETTINGS).read(path)
+        evidence = gather_evidence(TintNetwork(), found)
+        assert file_prediction(found, evidence, known, None).reason == (
+            "the operating point was not set"
+        )
+        judged = file_prediction(found, evidence, known, None, unset="strict: too few")
+        assert judged.reason == "strict: too few"
+        (listed,) = predict_files(CalibratedTint(known), [path], None, 1, unset="strict: too few")
+        assert listed.reason == "strict: too few"
+
+
+class CalibratedTint(TintNetwork):
+    def __init__(self, known):
+        super().__init__()
+        self.calibration = known
 
 
 def test_of_two_persons_the_forged_one_is_named(two_persons):
@@ -216,12 +290,11 @@ def test_a_long_clip_frame_by_frame(tmp_path):
 
 def test_too_many_frames_and_faces_are_thinned_evenly(tmp_path, monkeypatch):
     path = swapped_clip(tmp_path / "clip.avi", 31, (0, 0))
-    monkeypatch.setattr(media_faces, "MOST_FRAMES", 10)
-    found = predict(path, sampling=FrameSampling(dense=True))
+    found = predict(path, sampling=FrameSampling(dense=True, most=10))
     assert found.video["sampling"] == "every 4th frame, 8 in all"
     assert [one["frame"] for one in found.video["frames"]] == [0, 4, 8, 12, 16, 20, 24, 28]
     monkeypatch.setattr(media_faces, "MOST_CROPS", 3)
-    found = predict(path, sampling=FrameSampling(dense=True))
+    found = predict(path, sampling=FrameSampling(dense=True, most=10))
     assert found.video["sampling"] == "every 16th frame, 2 in all"
     assert [face["frame"] for face in found.faces] == [0, 16]
     assert "more than 3 faces: every 4th of the chosen frames kept" in found.notes
@@ -262,10 +335,12 @@ def test_change_over_time_is_a_second_opinion_that_decides_nothing(tmp_path, swa
     usual = predict(steady).persons[0]["temporal"]
     assert usual["p_value"] is None
     assert usual["note"] == "not comparable: no real clips in the calibration"
-    known = calibration(clips=99.0, temporal=reference(list(usual["statistics"].values()), 1.0))
+    temporal = reference(list(usual["statistics"].values()), 1.0)
+    known = calibration(clips=99.0, temporal=temporal)
     ordinary, strange = predict(steady, known), predict(swapped, known)
     assert ordinary.persons[0]["temporal"]["p_value"] > 0.3
     assert strange.persons[0]["temporal"]["p_value"] == pytest.approx(1 / 20)
+    assert strange.persons[0]["temporal"]["note"].startswith("0 of 19 real clips change over time")
     assert strange.verdict == strange.persons[0]["verdict"] == "real"
     # Every frame, compared on those that are as far apart as the reference's.
     dense = predict(swapped, known, FrameSampling(dense=True)).persons[0]["temporal"]

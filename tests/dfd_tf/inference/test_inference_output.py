@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dfd_tf.inference.calibration import CalibrationFile, VideoCalibration
+from dfd_tf.inference.calibration import CalibrationFile
 from dfd_tf.inference.output import open_output
 from dfd_tf.inference.prediction import FilePrediction
 
@@ -39,7 +39,7 @@ def predictor_of(**point):
     return SimpleNamespace(calibration=calibration, model=model)
 
 
-def prediction(kind):
+def prediction(kind, promised_fpr=None, promised_miss=None):
     return FilePrediction(
         path="a",
         status="ok",
@@ -58,6 +58,8 @@ def prediction(kind):
         truncated=False,
         notes=[],
         error=None,
+        promised_fpr=promised_fpr,
+        promised_miss=promised_miss,
     )
 
 
@@ -67,7 +69,7 @@ def test_both_promises_go_with_an_image_and_none_with_a_video(miss, tmp_path):
     path = tmp_path / "out"
     for output_format in ("jsonl", "csv"):
         with open_output(path, output_format, predictor, "balanced") as write:
-            write(prediction("image"))
+            write(prediction("image", 0.05, miss))
             write(prediction("video"))
         text = path.read_text()
         if output_format == "csv":
@@ -79,9 +81,6 @@ def test_both_promises_go_with_an_image_and_none_with_a_video(miss, tmp_path):
             image, video = map(json.loads, text.splitlines())
             assert (image["promised_fpr"], image["promised_miss"]) == (0.05, miss)
             assert video["promised_fpr"] is video["promised_miss"] is None
-
-
-CLIP_POINT = POINT | {"value": 4.0, "target_fpr": 0.05, "num_real": 19}
 
 
 def clip(*p_values):
@@ -125,21 +124,3 @@ def test_the_table_counts_persons_and_speaks_of_strange_change(tmp_path):
     alone = written([clip(0.6)], predictor_of(), "table", tmp_path / "y")
     assert "persons" not in alone
     assert "second opinion" not in alone
-
-
-def test_clips_carry_the_promise_of_clips_where_there_is_one(tmp_path):
-    predictor = predictor_of()
-    video = VideoCalibration(
-        aggregation="mean",
-        aggregation_reason="by hand",
-        num_real=19,
-        num_real_clusters=19,
-        num_fake=0,
-        thresholds=(CLIP_POINT | {"target_fpr": 0.04},),
-        real_scores=tuple(float(i) for i in range(19)),
-    )
-    predictor.calibration = predictor.calibration.model_copy(update={"video": video})
-    text = written([prediction("image"), clip(0.5)], predictor, "jsonl", tmp_path / "x")
-    image, found = map(json.loads, text.splitlines())
-    assert (image["promised_fpr"], found["promised_fpr"]) == (0.05, 0.04)
-    assert [person["person"] for person in found["persons"]] == [7, 9]

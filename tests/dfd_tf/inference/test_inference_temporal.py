@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from dfd_tf.inference.media_faces import Clip
 from dfd_tf.inference.temporal import (
@@ -10,8 +9,8 @@ from dfd_tf.inference.temporal import (
     Series,
     TemporalReference,
     compared_frames,
+    num_as_strange,
     opinion,
-    p_value,
 )
 
 
@@ -27,10 +26,10 @@ def series(generator, flicker=0.0, jump=0.0, length=24, interval=0.4):
     )
 
 
-def reference(generator, count=60):
-    found = [series(generator) for _ in range(count)]
+def reference(generator, count=60, lengths=(24,)):
+    found = [series(generator, length=lengths[i % len(lengths)]) for i in range(count)]
     return TemporalReference(
-        statistics=tuple(sorted(one.statistics() for one in found)),
+        statistics=tuple(sorted(one.beginnings() for one in found)),
         shortest_interval=0.3,
         longest_interval=0.5,
     )
@@ -54,25 +53,73 @@ def test_a_steady_drift_is_no_flicker_and_brightness_of_latents_is_nothing():
 
 def test_p_value_by_hand():
     # Medians 2.5 with the newcomer, the same spread everywhere: the order of the first column.
-    statistics = tuple((float(i), 0.0, 0.0, 0.0) for i in range(19))
-    known = TemporalReference(statistics=statistics, shortest_interval=1, longest_interval=1)
-    assert p_value((100.0, 0, 0, 0), known) == pytest.approx(1 / 20)
-    assert p_value((-1.0, 0, 0, 0), known) == 1.0
-    assert p_value((16.5, 0, 0, 0), known) == pytest.approx(3 / 20)
+    others = [(float(i), 0.0, 0.0, 0.0) for i in range(19)]
+    assert num_as_strange((100.0, 0, 0, 0), others) == 0
+    assert num_as_strange((-1.0, 0, 0, 0), others) == 19
+    assert num_as_strange((16.5, 0, 0, 0), others) == 2
 
 
-def test_p_values_of_exchangeable_persons_are_super_uniform():
+@pytest.fixture(scope="module")
+def draws():
+    """20 draws: beginnings of 40 real persons of 32 frames, and 10 more of 40 frames."""
     generator = np.random.default_rng(5)
+    return [
+        (
+            [series(generator, length=32).beginnings() for _ in range(40)],
+            [series(generator, length=40) for _ in range(10)],
+        )
+        for _ in range(20)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "tested", "num_others"),
+    [
+        ((32,), 6, 40),
+        ((32,), 10, 40),
+        ((32,), 32, 40),
+        ((32,), 40, 40),
+        # Half are of ten frames: more cannot be compared.
+        ((7, 10), 32, 20),
+        ((6, 12, 32, 32), 12, 30),
+    ],
+)
+def test_p_values_of_exchangeable_persons_are_super_uniform_at_any_length(
+    draws, lengths, tested, num_others
+):
     found = []
-    for _ in range(400):
-        known = reference(generator, 25)
-        found.append(p_value(series(generator).statistics(), known))
-    found = np.array(found)
+    for real, people in draws:
+        statistics = tuple(rows[: lengths[i % len(lengths)] - 4] for i, rows in enumerate(real))
+        known = TemporalReference(
+            statistics=statistics, shortest_interval=0.3, longest_interval=0.5
+        )
+        found.append([opinion(one.first(tested), known, "")["p_value"] for one in people])
     for level in (0.05, 0.1, 0.2, 0.5):
-        promised = np.floor(level * 26) / 26
-        count = int(np.sum(found <= level + 1e-12))
-        # Too many, or far too few for what 26 ranks can give.
-        assert stats.binomtest(count, 400, promised, alternative="two-sided").pvalue > 1e-4
+        promised = np.floor(level * (num_others + 1)) / (num_others + 1)
+        # Those of one draw hang together: their spread is taken between draws.
+        shares = np.mean(np.array(found) <= level + 1e-12, axis=1)
+        error = max(np.std(shares, ddof=1), np.sqrt(promised * (1 - promised) / 10)) / np.sqrt(20)
+        assert abs(np.mean(shares) - promised) < 3.9 * error
+
+
+def test_a_person_is_compared_over_as_many_frames_as_19_real_ones_have():
+    generator = np.random.default_rng(3)
+    known = reference(generator, 40, (6, 6, 12, 20))
+    assert known.most_frames == 12
+    person = series(generator, length=24)
+    found = opinion(person, known, "")
+    assert found == opinion(person.first(12), known, "")
+    assert tuple(found["statistics"].values()) == person.first(12).statistics()
+    assert "of 20 real clips change over time as much in their first 12 frames" in found["note"]
+    few = opinion(person.first(6), known, "")
+    assert "of 40 real clips" in few["note"]
+    again = TemporalReference.model_validate_json(known.model_dump_json())
+    assert again == known
+    assert len(known.model_dump_json()) < 40 * 16 * 45
+    others = known.of_frames(12)
+    count = round(found["p_value"] * 21) - 1
+    assert f"p = (1 + {count}) / (20 + 1)" in found["note"]
+    assert len(others) == 20
 
 
 @pytest.mark.parametrize("change", [{"flicker": 1.0}, {"jump": 4.0}])
@@ -104,10 +151,24 @@ def test_what_cannot_be_compared_has_no_p_value_and_says_why():
 
 def test_a_constant_reference_gives_figures_all_the_same():
     known = TemporalReference(
-        statistics=((0.0, 0.0, 0.0, 0.0),) * 19, shortest_interval=1, longest_interval=1
+        statistics=(((0.0,) * 4,),) * 19, shortest_interval=1, longest_interval=1
     )
-    assert p_value((0.0, 0.0, 0.0, 0.0), known) == 1.0
-    assert p_value((0.1, 0.0, 0.0, 0.0), known) == pytest.approx(1 / 20)
+    flat = Series(np.arange(5.0), np.zeros(5), np.ones((5, 3)))
+    assert opinion(flat, known, "")["p_value"] == 1.0
+    bumpy = Series(np.arange(5.0), np.array([0, 0, 0.1, 0, 0]), np.ones((5, 3)))
+    assert opinion(bumpy, known, "")["p_value"] == pytest.approx(1 / 20)
+
+
+@pytest.mark.parametrize(
+    "change", [{"statistics": [""] * 19}, {"statistics": [[]] * 19}, {"shortest_interval": 0.0}]
+)
+def test_a_reference_that_cannot_be_is_refused(change):
+    good = {
+        "statistics": ["0 0 0 0; 1 1 1 1"] * 19, "shortest_interval": 1, "longest_interval": 1,
+    }  # fmt: skip
+    assert TemporalReference.model_validate(good).most_frames == 6
+    with pytest.raises(ValueError, match="statistics|intervals|frames"):
+        TemporalReference.model_validate(good | change)
 
 
 def test_dense_frames_are_compared_as_far_apart_as_sampled_ones():

@@ -113,6 +113,29 @@ def test_place_keeps_a_face_whose_look_changes_a_little_too_much():
     assert track_persons(frames, seconds * 1000, there, looks).tolist() == [1, 2]
 
 
+def test_without_times_or_places_looks_alone_decide():
+    looks = np.zeros((2, 8))
+    looks[1, 0] = LARGEST_COST + PLACE_BONUS / 2
+    frames, seconds = np.array([0, 1]), np.array([0.0, 0.04])
+    there = np.array([[0.1, 0.1, 0.2, 0.2]] * 2)
+    assert track_persons(frames, seconds, there, looks).tolist() == [1, 1]
+    assert track_persons(frames, np.full(2, np.nan), there, looks).tolist() == [1, 2]
+    assert track_persons(frames, seconds, None, looks).tolist() == [1, 2]
+
+
+def test_without_places_order_does_not_matter(portraits):
+    rows = [(frame, person, 0.16 * person) for frame in range(6) for person in (4, 0, 2)]
+    looks = describe(*(shaken(portraits[p], i) for i, (_, p, _) in enumerate(rows)))
+    frames = np.array([frame for frame, *_ in rows])
+    numbers = track_persons(frames, frames * 1.0, None, looks)
+    assert partition(numbers) == {frozenset(range(place, len(rows), 3)) for place in range(3)}
+    order = np.random.default_rng(0).permutation(len(rows))
+    again = track_persons(frames[order], frames[order] * 1.0, None, looks[order])
+    assert np.array_equal(again, numbers[order])
+    empty = track_persons(np.empty(0, int), np.empty(0), None, np.empty((0, 352)))
+    assert empty.shape == (0,)
+
+
 def test_looks_tell_rendered_people_apart(portraits):
     before, after = (
         describe(*(shaken(one, seed + i) for i, one in enumerate(portraits))).astype(float)

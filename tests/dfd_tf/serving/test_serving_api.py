@@ -1,10 +1,12 @@
 """The JSON interface within the process: what is answered, and what is refused."""
 
+import hashlib
 import io
 import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from served_runs import as_jpeg, as_png
 from dfd_tf.inference.media_faces import FaceReader
 from dfd_tf.inference.prediction import operating_point, predict_files
 from dfd_tf.inference.predictor import load_predictor
+from dfd_tf.serving.decoding import NoneFree
 from dfd_tf.serving.schemas import ImageAnswer, JobAnswer, ModelList
 from pipelines.sources.synthetic_portraits import render_face, render_portrait_pair
 
@@ -48,7 +51,13 @@ def test_models_are_described(client, served_run, haar_run):
     assert whole["image_size"] == 32
     assert whole["faces"] == "none"
     assert whole["default_operating_point"] == "balanced"
-    assert whole["calibration"] == {"dataset": "made-up", "num_real": 40, "num_fake": 0}
+    assert whole["calibration"] == {
+        "dataset": "made-up",
+        "num_real": 40,
+        "num_fake": 0,
+        "dataset_fingerprint": "0" * 64,
+        "video": None,
+    }
     assert [point["threshold"] for point in whole["operating_points"]] == [0.4]
     assert (haar["calibrated"], haar["calibration"], haar["faces"]) == (False, None, "haar")
     assert haar["default_operating_point"] is None
@@ -92,6 +101,7 @@ def test_a_raw_body_is_as_good_as_a_form(client, portraits):
     assert client.post(url, data=portraits[1]).get_json() == form
     assert client.post(url, data=portraits[1], content_type="image/jpeg").get_json() == form
     assert form["image"] == {"width": 200, "height": 200}
+    assert form["sha256"] == hashlib.sha256(portraits[1]).hexdigest()
 
 
 def test_files_near_the_limits_as_forms(client, service, clip):
@@ -104,7 +114,7 @@ def test_files_near_the_limits_as_forms(client, service, clip):
     padded = clip + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8)
     answer = send_large(client, padded, f"{JOBS}?model=whole")
     assert finished(client, answer.get_json()["job"])["state"] == "done"
-    assert list(service.spool.folder.iterdir()) == []
+    assert list(service.spool.folder.iterdir()) == [service.spool.scratch]
     too_large = as_png(np.random.default_rng(0).integers(0, 256, (620, 620, 3), np.uint8))
     assert len(too_large) > 2**20
     assert send_large(client, too_large).status_code == 413
@@ -200,6 +210,7 @@ def test_no_face_is_a_result(client):
     [
         ("model=other", "whole, haar"),
         ("model=whole&operating_point=other", "no such operating point"),
+        ("operating_point=", "operating_point"),
         ("explain=perhaps", "explain"),
         ("colour=red", "colour"),
         ("stability=true&stability=true", "stability"),
@@ -240,6 +251,7 @@ def test_a_job_reads_a_video(client, clip, haar_run, tmp_path):
     job = finished(client, job)
     JobAnswer.model_validate({"job": job})
     assert (job["state"], job["kind"], job["error"]) == ("done", "video", None)
+    assert job["sha256"] == hashlib.sha256(clip).hexdigest()
     assert job["video"] == {"width": 200, "height": 200, "duration_seconds": pytest.approx(1.2)}
     (result,) = job["results"]
     path = tmp_path / "clip"
@@ -251,6 +263,36 @@ def test_a_job_reads_a_video(client, clip, haar_run, tmp_path):
     (row,) = predict_files(predictor, [str(path)], None, 1)
     assert job["results"][0]["score"] == pytest.approx(row.score, abs=1e-6)
     assert len(job["results"][0]["faces"]) == len(row.faces)
+
+
+@pytest.mark.parametrize("query", ["", "&dense=true", "&frames=2"])
+def test_the_most_frames_bind_every_way_of_choosing_them(client, service, clip, query, monkeypatch):
+    monkeypatch.setattr(service, "settings", replace(service.settings, max_frames=2))
+    assert client.get("/api/v1/models").get_json()["limits"]["frames"] == 2
+    answer = send(client, clip, f"{JOBS}?model=whole{query}")
+    job = finished(client, answer.get_json()["job"])
+    assert job["results"][0]["num_frames"] == 2
+
+
+def test_without_room_for_uploads_the_server_is_not_ready(client, service, monkeypatch):
+    assert client.get("/readyz").status_code == 200
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(service.spool), "file", full)
+    assert client.get("/readyz").status_code == 503
+    answer = client.post(JOBS, data=bytes(2**21))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "15")
+
+
+def test_no_free_decoder_is_503(client, service, portraits, monkeypatch):
+    def read(*_):
+        raise NoneFree
+
+    monkeypatch.setattr(service._images, "read", read)
+    answer = send(client, portraits[0])
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
 def test_a_job_reads_an_image_as_predict_does(client, portraits):

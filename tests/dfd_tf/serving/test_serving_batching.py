@@ -52,6 +52,33 @@ def test_what_waits_shares_the_next_call(batcher):
     assert predictor.calls == [1, 4, 1]
 
 
+def test_a_call_waits_for_images_on_their_way_and_no_longer(batcher, monkeypatch):
+    monkeypatch.setattr("dfd_tf.serving.batching._LONGEST_WAIT", 60.0)
+    predictor = Sums()
+    predictor.gate.set()
+    batcher._call_seconds = 60.0
+    is_expected, may_submit = threading.Event(), threading.Event()
+
+    def late():
+        with batcher.expecting():
+            is_expected.set()
+            may_submit.wait()
+            return batcher.submit(predictor, "score", images(2)).result()
+
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(late)
+        is_expected.wait()
+        first = batcher.submit(predictor, "score", images(1))
+        assert not predictor.calls
+        may_submit.set()
+        assert (first.result().tolist(), second.result().tolist()) == ([1], [2])
+    assert predictor.calls == [2]
+    # Nobody is expected any more, nor is one who came and went without images.
+    with batcher.expecting():
+        pass
+    assert batcher.submit(predictor, "score", images(3)).result().tolist() == [3]
+
+
 def test_models_and_methods_are_not_mixed(batcher):
     one, other = Sums(), Sums()
     one.gate.set()

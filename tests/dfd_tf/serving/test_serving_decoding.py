@@ -1,5 +1,6 @@
 """Processes that decode untrusted bytes: they die, and nobody else does."""
 
+import operator
 import os
 import signal
 import threading
@@ -12,9 +13,10 @@ import pytest
 from served_runs import as_clip, as_png
 
 from dfd_tf.inference.media_faces import FrameSampling
-from dfd_tf.serving.decoding import Cancelled, DecodingFailed, DecodingPool
+from dfd_tf.serving import decoding
+from dfd_tf.serving.decoding import Cancelled, DecodingFailed, DecodingPool, NoneFree
 from dfd_tf.serving.decoding_worker import ReadingTask
-from dfd_tf.serving.spool import Spool, memory_file
+from dfd_tf.serving.spool import memory_file
 from pipelines.errors import MediaError
 from pipelines.settings import FaceSettings, PrepareSettings
 
@@ -98,6 +100,48 @@ def test_d14_a_decoder_killed_while_idle_is_replaced(pool, portraits):
     assert len(read(pool, portraits[0]).media[0].faces) == 1
 
 
+def test_many_decoders_killed_while_idle_are_replaced(portraits):
+    pool = DecodingPool(3, 4 * 2**30)
+    try:
+        pool.wait_until_ready()
+        for process in pool.process_ids:
+            os.kill(process, signal.SIGKILL)
+        assert len(read(pool, portraits[0]).media[0].faces) == 1
+    finally:
+        pool.close()
+
+
+def test_decoders_that_never_live_are_given_up(portraits, monkeypatch):
+    monkeypatch.setattr(decoding, "serve", operator.is_)
+    pool = DecodingPool(1, 2**30)
+    try:
+        with pytest.raises(NoneFree):
+            read(pool, portraits[0])
+    finally:
+        pool.close()
+
+
+def test_a_decoder_that_hangs_is_killed_from_outside(pool, portraits, monkeypatch):
+    """A stopped process gets no alarm; nor does one in the wrong kernel call."""
+    monkeypatch.setattr(decoding, "_GRACE_SECONDS", 0.1)
+    read(pool, portraits[0])
+    (process,) = pool.process_ids
+    os.kill(process, signal.SIGSTOP)
+    with pytest.raises(DecodingFailed, match="longer than 0.2 s"):
+        read(pool, portraits[0], ReadingTask((SETTINGS,), 0.2))
+    assert pool.process_ids != [process]
+
+
+def test_waiting_for_a_decoder_has_an_end(monkeypatch, portraits):
+    pool = DecodingPool(0, 2**30)
+    monkeypatch.setattr(decoding, "_WAIT_SECONDS", 0.1)
+    try:
+        with pytest.raises(NoneFree):
+            read(pool, portraits[0])
+    finally:
+        pool.close()
+
+
 def test_what_takes_too_long_is_ended(pool, portraits, long_clip):
     task = ReadingTask((SETTINGS,), 0.2, sampling=FrameSampling(dense=True))
     with pytest.raises(DecodingFailed, match="longer than 0.2 s"):
@@ -145,22 +189,3 @@ def test_closing_ends_what_is_read_and_what_waits(long_clip):
         for one in running:
             assert isinstance(one.exception(), Cancelled | DecodingFailed)
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
-
-
-def test_d18_the_spool_is_private_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    leftover = tmp_path / f"dfd-tf-serve-{2**22 + 1}-x"
-    leftover.mkdir()
-    (leftover / "video").write_bytes(b"of a server that was killed")
-    alive = tmp_path / f"dfd-tf-serve-{os.getppid()}-x"
-    alive.mkdir()
-    spool = Spool()
-    try:
-        assert spool.folder.stat().st_mode & 0o777 == 0o700
-        with spool.file() as file:
-            file.write(b"pixels")
-            file.flush()
-            assert list(spool.folder.iterdir()) == []
-    finally:
-        spool.close()
-    assert list(tmp_path.iterdir()) == [alive]

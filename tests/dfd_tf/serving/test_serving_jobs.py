@@ -2,6 +2,7 @@
 
 import io
 import threading
+import weakref
 
 import pytest
 from served_runs import wait_until
@@ -18,7 +19,7 @@ class Work:
         self.started, self.gate = threading.Semaphore(0), threading.Event()
         self.error = None
 
-    def __call__(self, job):
+    def __call__(self, job, _):
         self.started.release()
         self.gate.wait()
         job.check()
@@ -106,6 +107,42 @@ def test_only_so_many_results_are_kept(jobs, work):
     with pytest.raises(ApiError, match="no such job"):
         jobs.get(finished[0].id)
     assert jobs.get(finished[2].id) is finished[2]
+
+
+def test_files_that_cannot_be_used_push_out_no_results(jobs, work):
+    work.gate.set()
+    kept = jobs.submit(None, io.BytesIO())
+    wait_for(kept)
+    work.error = DecodingFailed("damaged")
+    failed = []
+    for _ in range(4):
+        failed.append(jobs.submit(None, io.BytesIO()))
+        wait_for(failed[-1])
+    assert jobs.get(kept.id) is kept
+    assert jobs.counts()["failed"] == 2
+    assert jobs.get(failed[3].id) is failed[3]
+
+
+def test_a_job_that_has_ended_keeps_no_faces_and_no_model(work):
+    class Held:
+        pass
+
+    def describe(job, question):
+        question.reading = Held()
+        held.append(weakref.ref(question.reading))
+        work(job, question)
+
+    held = []
+    jobs = Jobs(describe, max_waiting=2, kept=2, kept_seconds=1000.0)
+    work.gate.set()
+    question = Held()
+    held.append(weakref.ref(question))
+    job = jobs.submit(question, io.BytesIO())
+    del question
+    wait_for(job)
+    wait_until(lambda: [one() for one in held] == [None, None])
+    assert jobs.get(job.id).results == [{"score": 1.0}]
+    jobs.stop()
 
 
 def test_results_are_kept_for_a_while_only(work):

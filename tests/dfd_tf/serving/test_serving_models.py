@@ -117,6 +117,27 @@ def test_a_calibration_alone_is_taken_over(watched):
     wait_until(lambda: models.all()[0].operating_point("balanced").value == 0.9)
 
 
+def test_a_calibration_that_is_lost_is_told(watched, caplog):
+    run, models, _ = watched
+    run.calibration.unlink()
+    wait_until(lambda: models.all()[0].predictor.calibration is None)
+    assert "model run: now uncalibrated" in caplog.text
+
+
+def test_a_run_without_trained_weights_is_a_model_error(served_run, tmp_path):
+    shutil.copytree(str(served_run), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "best")
+    with pytest.raises(ModelFileError, match="has no trained model"):
+        Models([str(tmp_path / "run")], ServeSettings(), Metrics()).load()
+
+
+def test_loading_ends_when_the_server_does(served_run):
+    models = Models([str(served_run)], ServeSettings(), Metrics())
+    models.stop()
+    models.load()
+    assert models.all() == []
+
+
 def test_uncalibrated_runs_have_no_operating_points(tmp_path):
     run = write_run(tmp_path / "plain", *TINY_NETWORK, calibrated=False)
     models = Models([str(run)], ServeSettings(batch_size=2), Metrics())

@@ -134,10 +134,28 @@ def test_d21_any_address_but_no_name_when_listening_everywhere(service, monkeypa
     assert codes == [200, 200, 403]
 
 
-def test_allowed_hosts_without_case_and_brackets():
-    assert allowed_hosts("[::1]", ("Faces.Example",)) == {
+def test_allowed_hosts_without_case_brackets_and_ports():
+    others = ("Faces.Example", "faces.example:8080", "[::1]:8080", "localhost:1")
+    assert allowed_hosts("[::1]", others) == {
         "::1", "localhost", "127.0.0.1", "faces.example",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api//v1/models", "/api/v1//models", "/static//base.css"])
+def test_there_are_no_redirects(client, path):
+    answer = client.get(path)
+    assert (answer.status_code, list(answer.get_json())) == (404, ["error"])
+
+
+def test_static_files_come_from_memory(client, monkeypatch):
+    monkeypatch.setattr("builtins.open", lambda *_, **__: pytest.fail("a file is opened"))
+    answer = client.get("/static/base.css")
+    assert (answer.status_code, answer.mimetype) == (200, "text/css")
+    tag = answer.headers["ETag"]
+    assert client.get("/static/base.css", headers={"If-None-Match": tag}).status_code == 304
+    assert client.head("/static/base.css").data == b""
+    for name in ("../api.py", "%2e%2e/api.py", "none.css"):
+        assert client.get(f"/static/{name}").status_code == 404
 
 
 def test_d21_other_methods(client):
