@@ -1,8 +1,8 @@
 """`dfd-tf serve` under load: throughput against the bare network, slow clients, a long mixed run.
 
-    python benchmarks/serve_load.py RUN [--images FOLDER] [--seconds 60]
-    python benchmarks/serve_load.py --random spatial          ResNet50, 224 px, random weights
-    python benchmarks/serve_load.py --random spatial_small --faces haar
+    python -m benchmarks.serve_load RUN [--images FOLDER] [--seconds 60]
+    python -m benchmarks.serve_load --random spatial          ResNet50, 224 px, random weights
+    python -m benchmarks.serve_load --random spatial_small --faces haar
 
 The server runs in a process of its own and is asked over loopback by clients in another, so they
 share the cores with it. The bare network scores the server's own batch size and 32 images a call,
@@ -24,7 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.settings import CropSettings, FaceSettings, PrepareSettings
+from benchmarks.untrained_run import write_untrained_run
 from pipelines.sources.synthetic_portraits import render_face
 
 PREDICT = "/api/v1/predict"
@@ -74,40 +74,8 @@ def main() -> None:
 
 def random_run(folder: Path, options: argparse.Namespace) -> str:
     """Writes a run as training would, but for the training."""
-    in_process(_write_random_run, str(folder), options.random, options.faces)
+    in_process(write_untrained_run, str(folder), options.random, options.faces)
     return str(folder)
-
-
-def _write_random_run(folder: str, config: str, faces: str) -> None:
-    from dfd_tf.config.atomic_files import file_sha256
-    from dfd_tf.config.loading import load_experiment
-    from dfd_tf.config.run_directory import ModelFile, RunDirectory
-    from dfd_tf.detectors.registry import build_detector
-
-    experiment = load_experiment(config, ["detector.weights=none"])
-    run = RunDirectory(folder)
-    run.create()
-    detector = build_detector(experiment.detector)
-    detector.save_weights(str(run.best_weights))
-    model = ModelFile(
-        detector=experiment.detector.name,
-        num_domains=1,
-        bytes=run.best_weights.stat().length,
-        sha256=file_sha256(run.best_weights),
-        pretrained="random weights",
-        caveats=("random weights: its scores mean nothing",),
-        phase="none",
-        epoch=0,
-        selection="val_loss",
-        value=0.0,
-    )
-    settings = PrepareSettings(
-        faces=FaceSettings(detector=faces), crop=CropSettings(size=experiment.detector.image_size)
-    )
-    records = {"folder": folder, "fingerprint": "", "settings": asdict(settings)}
-    run.write_experiment(experiment)
-    run.write_json(run.model, model.model_dump())
-    run.write_json(run.provenance, {"records": records})
 
 
 def read_images(folder: Path | None, side: int) -> list[bytes]:
