@@ -79,7 +79,7 @@ export function disagreement(results) {
   );
   if (groups.some((group) => group.length === 0)) return null;
   const [fake, real] = groups.map((group) => group.map((one) => one.model_name).join(", "));
-  return `The models disagree: ${fake} finds it looks fake, ${real} finds it looks real. Trust neither without another look.`;
+  return `The models disagree. Looks fake: ${fake}. Looks real: ${real}. Trust neither without another look.`;
 }
 
 /** One line about a card, for screen readers and the history. */
