@@ -1,7 +1,7 @@
 """`predict` on many files against the bare traced network on the same batches, and where it goes.
 
-    python benchmarks/predict.py --run RUN --images FOLDER
-    python benchmarks/predict.py --count 1000
+    python -m benchmarks.predict --run RUN --images FOLDER
+    python -m benchmarks.predict --count 1000
 
 The limit is the network alone, on batches of the right size in memory. Ours is `predict_files`, as
 the command line calls it, from files to results. The stages are timed one after the other on one
@@ -14,7 +14,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dfd_tf.config.atomic_files import file_sha256
-from dfd_tf.config.loading import load_experiment
-from dfd_tf.config.run_directory import ModelFile, RunDirectory
-from dfd_tf.detectors.registry import build_detector
+from benchmarks.untrained_run import write_untrained_run
 from dfd_tf.inference.media_faces import list_files
 from dfd_tf.inference.prediction import predict_files
 from dfd_tf.inference.predictor import Predictor, load_predictor
 from pipelines.faces.extract import extract_faces
 from pipelines.faces.registry import open_detector
 from pipelines.media.images import read_image
-from pipelines.settings import CropSettings, PrepareSettings
 from pipelines.sources.synthetic import PHOTOS, SyntheticFaces
 
 
@@ -64,31 +59,8 @@ def _files(images: Path | None, count: int, folder: Path) -> list[str]:
 
 
 def _untrained(folder: Path, backbone: str, image_size: int) -> Path:
-    """Writes a run as training would, but for the training."""
-    experiment = load_experiment(
-        "spatial_small",
-        [f"detector.backbone={backbone}", f"detector.image_size={image_size}"],
-    )
-    run = RunDirectory(folder)
-    run.create()
-    detector = build_detector(experiment.detector)
-    detector.save_weights(str(run.best_weights))
-    model = ModelFile(
-        detector=experiment.detector.name,
-        num_domains=1,
-        bytes=run.best_weights.stat().length,
-        sha256=file_sha256(run.best_weights),
-        pretrained=detector.pretrained,
-        phase="none",
-        epoch=0,
-        selection="val_loss",
-        value=0.0,
-    )
-    settings = PrepareSettings(crop=CropSettings(size=image_size))
-    records = {"folder": str(folder), "fingerprint": "", "settings": asdict(settings)}
-    run.write_experiment(experiment)
-    run.write_json(run.model, model.model_dump())
-    run.write_json(run.provenance, {"records": records})
+    changes = [f"detector.backbone={backbone}", f"detector.image_size={image_size}"]
+    write_untrained_run(str(folder), "spatial_small", changes=changes)
     return folder
 
 

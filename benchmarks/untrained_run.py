@@ -1,18 +1,21 @@
 """A run as training would write it, but for the training: for measuring speed only."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from pipelines.settings import CropSettings, FaceSettings, PrepareSettings
 
 
-def write_untrained_run(folder: str, config: str, faces: str) -> None:
+def write_untrained_run(
+    folder: str, config: str, faces: str = "haar", changes: Sequence[str] = ()
+) -> None:
     """Writes the run of a configuration with random weights, uncalibrated, and says so in it."""
     from dfd_tf.config.atomic_files import file_sha256
     from dfd_tf.config.loading import load_experiment
     from dfd_tf.config.run_directory import ModelFile, RunDirectory
     from dfd_tf.detectors.registry import build_detector
 
-    experiment = load_experiment(config, ["detector.weights=none"])
+    experiment = load_experiment(config, ["detector.weights=none", *changes])
     run = RunDirectory(folder)
     run.create()
     detector = build_detector(experiment.detector)
